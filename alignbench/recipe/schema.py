@@ -1,0 +1,152 @@
+"""The recipe after its profile has been applied: what is compared, on what, and how it is scored.
+
+Every model is strict and frozen; unknown keys are errors. Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of all recipe sections: no unknown keys, no coercion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ScratchModel(Section):
+    """A GPT-2-architecture model pre-trained from nothing on the data source's corpus."""
+
+    source: Literal["scratch"]
+    n_layer: Positive = 3
+    n_head: Positive = 4
+    n_embd: Positive = 112
+    n_positions: Positive = 128
+    vocab_size: Positive = 1024
+
+
+class HubModel(Section):
+    """A causal LM of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    name: str
+    revision: str = "main"
+
+
+class LocalModel(Section):
+    """A causal LM in a local transformers folder (safetensors)."""
+
+    source: Literal["path"]
+    path: str
+
+
+class SandboxData(Section):
+    """The embedded synthetic world; sizes are numbers of items."""
+
+    source: Literal["sandbox"]
+    seed: int = 0
+    corpus_documents: Positive = 40_000
+    sft_examples: Positive = 1_500
+    train_prompts: Positive = 1_000
+    reward_pairs: Positive = 3_000
+    gold_pairs: Positive = 3_000
+    evaluation_prompts: Positive = 200
+    annotators: Annotated[int, Field(ge=3)] = 3
+
+
+class HhRlhfData(Section):
+    """Anthropic HH-RLHF, from the hub or from a local .jsonl(.gz) file or folder."""
+
+    source: Literal["hh_rlhf"]
+    path: str = "Anthropic/hh-rlhf"
+    seed: int = 0
+    sft_examples: Positive = 1_000
+    train_prompts: Positive = 1_000
+    reward_pairs: Positive = 5_000
+    gold_pairs: Positive = 5_000
+    evaluation_prompts: Positive = 200
+
+
+class Pretrain(Section):
+    """Pre-training of a scratch model on packed documents."""
+
+    steps: Positive
+    batch_size: Positive = 16
+    block_size: Positive = 64
+    learning_rate: Rate = 3e-3
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    seed: int = 0
+
+
+class Sft(Section):
+    """Supervised fine-tuning on responses only, with early stopping on validation loss."""
+
+    learning_rate: Rate
+    epochs: Positive = 3
+    batch_size: Positive = 8
+    gradient_accumulation: Positive = 4
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    patience: Positive = 2
+    evaluations_per_epoch: Positive = 2
+    seed: int = 0
+
+
+class RewardModel(Section):
+    """Bradley-Terry reward models, initialised from SFT; proxy and gold use disjoint pairs."""
+
+    learning_rate: Rate
+    epochs: Positive = 1
+    batch_size: Positive = 4
+    gradient_accumulation: Positive = 4
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.7
+    seed: int = 0
+    gold_seed: int = 1
+
+
+class Evaluation(Section):
+    """Decoding and statistics, one setting for every row."""
+
+    samples_per_prompt: Positive = 2
+    temperature: Annotated[float, Field(gt=0)] = 0.8
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    batch_size: Positive = 64
+    seed: int = 1234
+    resamples: Positive = 2_000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    diversity_samples: Positive = 400
+
+
+class Judge(Section):
+    """Who rates and compares. `sandbox` is the exact rule ("simulated judge")."""
+
+    kind: Literal["sandbox", "none"]
+
+
+class Recipe(Section):
+    """One comparison, resolved to one profile.
+
+    `methods` maps a row name to the options of a method: the name of a built-in method, or any
+    name with ``uses: package.module:Class``. They are validated by the method's own class.
+    """
+
+    name: Name
+    profile: str
+    model: Annotated[ScratchModel | HubModel | LocalModel, Field(discriminator="source")]
+    data: Annotated[SandboxData | HhRlhfData, Field(discriminator="source")]
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    max_prompt_tokens: Positive = 40
+    max_response_tokens: Positive = 56
+    pretrain: Pretrain | None = None
+    sft: Sft
+    reward_model: RewardModel
+    methods: dict[Name, dict[str, Any]]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    evaluation: Evaluation = Evaluation()
+    judge: Judge
