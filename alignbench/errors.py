@@ -18,7 +18,9 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     INCONCLUSIVE = 3
     STAGE_FAILED = 4
+    BUG = 70
     INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 class UserError(Exception):
@@ -35,6 +37,14 @@ class StageFailed(UserError):
     """A stage of a run failed; what had finished stays in the store (exit 4)."""
 
     exit_code = Exit.STAGE_FAILED
+
+
+def printable(text: str) -> str:
+    """`text` with every character that could upset a terminal written as an escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

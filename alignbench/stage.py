@@ -2,7 +2,7 @@
 
 A stage's `entry` names a function `run(ctx: StageContext) -> None`. It reads `ctx.config` and the
 folders in `ctx.inputs`, and fills `ctx.out`. It must not read anything else that can change its
-result, so that its key (`store.stage_key`) says everything about it.
+result, so that its key (`keys.stage_key`) says everything about it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 Positive = Annotated[int, Field(gt=0)]
@@ -129,6 +129,12 @@ class Judge(Section):
     kind: Literal["sandbox", "none"]
 
 
+class Labeller(Section):
+    """Who ranks responses for RLAIF: the sandbox's AI labeller, or the proxy reward model."""
+
+    kind: Literal["sandbox", "reward_model"]
+
+
 class Recipe(Section):
     """One comparison, resolved to one profile.
 
@@ -150,3 +156,28 @@ class Recipe(Section):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     judge: Judge
+    labeller: Labeller | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Recipe:
+        problems = []
+        sandbox = self.data.source == "sandbox"
+        if self.judge.kind == "sandbox" and not sandbox:
+            problems.append("judge.kind: the sandbox judge knows only data.source: sandbox")
+        if self.labeller is not None and self.labeller.kind == "sandbox" and not sandbox:
+            problems.append("labeller.kind: the sandbox labeller knows only data.source: sandbox")
+        if isinstance(self.model, ScratchModel):
+            if not sandbox:
+                problems.append("model.source: scratch needs data.source: sandbox (its corpus)")
+            if self.pretrain is None:
+                problems.append("pretrain: missing; model.source: scratch needs it")
+            if self.max_prompt_tokens + self.max_response_tokens > self.model.n_positions:
+                problems.append(
+                    "max_prompt_tokens + max_response_tokens exceed model.n_positions "
+                    f"({self.model.n_positions})"
+                )
+        if len(set(self.seeds)) < len(self.seeds):
+            problems.append("seeds: each seed may stand there once")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

@@ -1,0 +1,120 @@
+"""The contract of a method: its class is its options, the harness owns everything else.
+
+The harness loads the start model, checks its digest, offers the data, the reward model, the
+labeller and a frozen reference, seeds, logs and saves. A method turns the policy into a better one
+by whatever means, and charges what it consumes to the meter.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from alignbench.methods.meter import Meter
+    from alignbench.models.reward import RewardScorer
+
+
+class Need(Enum):
+    """What a method must be given beside the start model."""
+
+    PAIRS = "human preference pairs"
+    PROMPTS = "training prompts"
+    REWARD = "a reward model"
+    LABELLER = "an AI labeller"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled preference: `chosen` was preferred to `rejected` as an answer to `prompt`."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+class Labeller(Protocol):
+    """Something that rates responses to a prompt, higher is better (an AI labeller)."""
+
+    name: str
+
+    def utilities(self, prompt: str, responses: Sequence[str]) -> list[float]:
+        """One utility per response, comparable within the prompt only."""
+        ...
+
+
+@dataclass
+class Policy:
+    """The model to train, in memory, and the folder of the certified checkpoint it came from.
+
+    TRL reloads reference models from `folder` (`config._name_or_path`), so the two must agree: the
+    harness checks `digest` (`models.load.weights_digest`) before the method starts.
+    """
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the harness offers to a method.
+
+    Attributes:
+        pairs: human-labelled training pairs (empty unless needed).
+        prompts: training prompts (empty unless needed).
+        reward: the proxy reward model, None unless needed.
+        labeller: the AI labeller, None unless needed.
+        reference: loads a fresh frozen copy of the start model (digest verified).
+        scratch: a folder for the method's own temporary files.
+        seed: of this training run; all randomness must derive from it.
+        max_prompt_tokens: longer prompts have been filtered out.
+        max_response_tokens: limit of rollouts and of training responses, EOS included.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        log: ``log(step, **values)`` appends a line to log.jsonl.
+        progress: ``progress(done, total, **last_values)``.
+        note: ``note(kind, message)`` as in `StageContext`.
+    """
+
+    pairs: Sequence[Pair]
+    prompts: Sequence[str]
+    reward: RewardScorer | None
+    labeller: Labeller | None
+    reference: Callable[[], Any]
+    scratch: Path
+    seed: int
+    max_prompt_tokens: int
+    max_response_tokens: int
+    precision: str
+    log: Callable[..., None]
+    progress: Callable[..., None]
+    note: Callable[[str, str], None]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the method wants recorded in its metrics.json, e.g. the reference's digest."""
+
+
+class Method(BaseModel, ABC):
+    """An alignment method. Subclass, declare options as fields, implement `train`.
+
+    Class attributes:
+        name: row name by default, ``[a-z0-9_]+``.
+        needs: what `Inputs` must hold.
+        code: modules whose source enters the stage key beside the class's own module.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
+    code: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+        """Improve `policy.model` in place; charge to `meter` what is consumed."""

@@ -1,0 +1,213 @@
+"""The whole run, as a list of stages in the order of their needs.
+
+    data -> base -> sft -+-> reward/proxy, reward/gold -+-> score -> judge -> results -> report
+                         +-> train/<method>/<seed> -> generate
+
+Stages talk through files only; `stage.Stage` says what one is, `executor.execute` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alignbench.methods.base import Need
+from alignbench.methods.registry import method_class, resolve
+from alignbench.recipe.schema import Recipe
+from alignbench.stage import Stage
+
+MODELS = ("alignbench.models",)
+TRAINING = (*MODELS, "alignbench.training.common")
+SANDBOX = ("alignbench.sandbox",)
+
+
+def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
+    """The stages of a recipe, every stage after its inputs.
+
+    Args:
+        recipe: resolved to one profile.
+        notes: lines about this run (why this profile) that the report must show.
+    """
+    shared = _shared(recipe)
+    rows = _rows(recipe)
+    stages = [*shared, *_training(recipe)]
+    for row, seed, model, sampling_seed in rows:
+        stages += _evaluation(recipe, row, seed, model, sampling_seed)
+    return [*stages, *_report(recipe, rows, stages, notes)]
+
+
+def _limits(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "max_prompt_tokens": recipe.max_prompt_tokens,
+        "max_response_tokens": recipe.max_response_tokens,
+        "precision": recipe.precision,
+    }
+
+
+def _shared(recipe: Recipe) -> list[Stage]:
+    """What all methods start from: data, base, SFT and the two reward models."""
+    limits = _limits(recipe)
+    dump = recipe.model_dump(mode="json")
+    reward = [
+        Stage(
+            f"reward/{split}",
+            "alignbench.stages.reward:run",
+            {"reward_model": dump["reward_model"], "split": split, "seed": seed, **limits},
+            {"data": "data", "sft": "sft"},
+            TRAINING,
+        )
+        for split, seed in (
+            ("proxy", recipe.reward_model.seed),
+            ("gold", recipe.reward_model.gold_seed),
+        )
+    ]
+    return [
+        Stage("data", "alignbench.stages.data:run", {"data": dump["data"]}, code=SANDBOX),
+        Stage(
+            "base",
+            "alignbench.stages.base:run",
+            {"model": dump["model"], "pretrain": dump["pretrain"], **limits},
+            {"data": "data"},
+            TRAINING,
+            threads=2,  # nothing else can run beside it
+        ),
+        Stage(
+            "sft",
+            "alignbench.stages.sft:run",
+            {"sft": dump["sft"], **limits},
+            {"data": "data", "base": "base"},
+            TRAINING,
+            threads=2,
+        ),
+        *reward,
+    ]
+
+
+def _training(recipe: Recipe) -> list[Stage]:
+    """One stage for every method and seed, each from the same SFT checkpoint."""
+    stages = []
+    labeller = recipe.labeller.kind if recipe.labeller is not None else None
+    for row, options in recipe.methods.items():
+        cls = method_class(row, options)
+        needs_reward = Need.REWARD in cls.needs
+        if Need.LABELLER in cls.needs and labeller == "reward_model":
+            needs_reward = True
+        inputs = {"data": "data", "sft": "sft"}
+        if needs_reward:
+            inputs["reward"] = "reward/proxy"
+        config = {
+            "row": row,
+            # With the defaults filled in: a change of a default is a change of the stage.
+            "options": {**resolve(row, options).model_dump(mode="json"), **_uses(options)},
+            **_limits(recipe),
+        }
+        if Need.LABELLER in cls.needs:
+            config["labeller"] = labeller
+        stages += [
+            Stage(
+                f"train/{row}/{seed}",
+                "alignbench.stages.method:run",
+                {**config, "seed": seed},
+                inputs,
+                (cls.__module__, *cls.code, *(SANDBOX if labeller == "sandbox" else ())),
+            )
+            for seed in recipe.seeds
+        ]
+    return stages
+
+
+def _uses(options: dict[str, Any]) -> dict[str, Any]:
+    return {"uses": options["uses"]} if "uses" in options else {}
+
+
+def _rows(recipe: Recipe) -> list[tuple[str, int, str, int]]:
+    """(row, seed, stage of its model, sampling seed) in the order of the table.
+
+    `sft_copy` is the sentinel: the SFT weights sampled with other random numbers.
+    """
+    seed = recipe.evaluation.seed
+    fixed = [("base", 0, "base", seed), ("sft", 0, "sft", seed), ("sft_copy", 0, "sft", seed + 1)]
+    return fixed + [
+        (row, s, f"train/{row}/{s}", seed + 2 + s) for row in recipe.methods for s in recipe.seeds
+    ]
+
+
+def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: int) -> list[Stage]:
+    """Sample, score and judge the answers of one model."""
+    evaluation = recipe.evaluation.model_dump(mode="json")
+    decoding = {k: evaluation[k] for k in ("samples_per_prompt", "temperature", "top_p")}
+    responses = f"generate/{row}/{seed}"
+    judge = {"judge": recipe.judge.model_dump(mode="json")}
+    scorers = ("alignbench.metrics", "alignbench.judges", *SANDBOX)
+    return [
+        Stage(
+            responses,
+            "alignbench.stages.generate:run",
+            {
+                "evaluation": {**decoding, "batch_size": evaluation["batch_size"]},
+                "seed": sampling_seed,
+                **_limits(recipe),
+            },
+            {"data": "data", "model": model},
+            MODELS,
+        ),
+        Stage(
+            f"score/{row}/{seed}",
+            "alignbench.stages.score:run",
+            {**judge, **_limits(recipe)},
+            {
+                "data": "data",
+                "responses": responses,
+                "model": model,
+                "sft": "sft",
+                "reward_proxy": "reward/proxy",
+                "reward_gold": "reward/gold",
+            },
+            (*MODELS, *scorers),
+        ),
+        Stage(
+            f"judge/{row}/{seed}",
+            "alignbench.stages.judge:run",
+            judge,
+            {
+                "responses": responses,
+                "base_responses": "generate/base/0",
+                "sft_responses": "generate/sft/0",
+                "reward_gold": "reward/gold",
+            },
+            scorers,
+        ),
+    ]
+
+
+def _report(
+    recipe: Recipe,
+    rows: list[tuple[str, int, str, int]],
+    stages: list[Stage],
+    notes: Sequence[str],
+) -> list[Stage]:
+    """Statistics over everything, and the page that shows them."""
+    kinds = ("train", "generate", "score", "judge", "reward")
+    gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in kinds}
+    responses = {n: n for n in gathered if n.startswith("generate/")}
+    config = {
+        "recipe": recipe.model_dump(mode="json"),
+        "rows": [[row, seed] for row, seed, _, _ in rows],
+        "notes": list(notes),
+    }
+    return [
+        Stage(
+            "results",
+            "alignbench.stages.results:run",
+            config,
+            {"data": "data", "base": "base", "sft": "sft", **gathered},
+            ("alignbench.results", "alignbench.stats", "alignbench.metrics.diversity"),
+        ),
+        Stage(
+            "report",
+            "alignbench.stages.report:run",
+            {},
+            {"data": "data", "results": "results", **responses},
+            ("alignbench.report",),
+        ),
+    ]

@@ -1,0 +1,285 @@
+"""From nodes to a validated `Recipe`, with every error at the line of its key."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from alignbench.errors import UserError, nearest
+from alignbench.recipe.document import Node, Problems, shown
+from alignbench.recipe.schema import Recipe
+
+Path = tuple[object, ...]
+
+RESERVED_ROWS = ("base", "sft", "sft_copy")
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+    "dataclass_type": "a mapping (key: value)",
+}
+
+
+def check(node: Node, profile: str, problems: Problems) -> Recipe | None:
+    """The recipe in `node` (profile applied, `profiles` removed), its errors added to `problems`.
+
+    Options of methods are validated by the classes of the methods, whatever else is wrong. None
+    when there is an error.
+    """
+    before = len(problems.lines)
+    node = _with_empty_options(node, profile)
+    recipe: Recipe | None = None
+    try:
+        recipe = Recipe.model_validate(node.plain())
+    except ValidationError as error:
+        report(error, Recipe, node, (), problems, hidden=("profile",), extra=("profiles",))
+    _check_methods(node.child("methods"), problems)
+    if recipe is not None:
+        for path, message in inconsistencies(recipe):
+            problems.add(deepest(node, path).place, path, message)
+    return recipe if len(problems.lines) == before else None
+
+
+def _with_empty_options(node: Node, profile: str) -> Node:
+    """`node` with ``methods: {dpo: null}`` read as defaults, and the profile's name filled in."""
+    assert isinstance(node.value, dict)
+    top = dict(node.value)
+    top["profile"] = Node(profile, node.place)
+    methods = top.get("methods")
+    if methods is not None and isinstance(methods.value, dict):
+        bodies = {
+            row: Node({}, body.place) if body.value is None and not body.unreadable else body
+            for row, body in methods.value.items()
+        }
+        top["methods"] = Node(bodies, methods.place)
+    return Node(top, node.place)
+
+
+def _check_methods(methods: Node | None, problems: Problems) -> None:
+    from alignbench.methods import registry
+
+    if methods is None or not isinstance(methods.value, dict):
+        return  # reported by the schema
+    for row, body in methods.value.items():
+        path = ("methods", row)
+        if row in RESERVED_ROWS:
+            problems.add(body.place, path, "this row is always there; choose another name")
+        if not isinstance(body.value, dict):
+            continue
+        options = body.plain()
+        try:
+            registry.resolve(row, options)
+        except ValidationError as error:
+            report(
+                error, registry.method_class(row, options), body, path, problems, extra=("uses",)
+            )
+        except UserError as error:
+            for text in error.problems:
+                problems.add(body.place, (), text)
+
+
+def inconsistencies(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """(key path, message) of settings that are each valid but do not go together."""
+    model, data = recipe.model, recipe.data
+    if model.source == "scratch":
+        if recipe.pretrain is None:
+            yield ("pretrain",), "required with model.source scratch: it has no weights yet"
+        elif recipe.pretrain.block_size > model.n_positions:
+            limit = f"must be at most model.n_positions ({model.n_positions})"
+            yield ("pretrain", "block_size"), f"{limit}; found {recipe.pretrain.block_size}"
+        if data.source != "sandbox":
+            yield ("model", "source"), f"data.source {data.source} has no corpus to pre-train on"
+        if model.n_embd % model.n_head:
+            yield (
+                ("model", "n_embd"),
+                f"must be a multiple of model.n_head ({model.n_head}); found {model.n_embd}",
+            )
+        longest = recipe.max_prompt_tokens + recipe.max_response_tokens
+        if longest > model.n_positions:
+            yield (
+                ("model", "n_positions"),
+                f"must be at least max_prompt_tokens + max_response_tokens ({longest}); "
+                f"found {model.n_positions}",
+            )
+    elif recipe.pretrain is not None:
+        message = f"only for model.source scratch, and this one is {model.source}"
+        yield ("pretrain",), f"{message}; move it into the profile that needs it, or write null"
+    if recipe.judge.kind == "sandbox" and data.source != "sandbox":
+        message = f"the sandbox judge knows no answers to the prompts of {data.source}; write none"
+        yield ("judge", "kind"), message
+    if len(set(recipe.seeds)) < len(recipe.seeds):
+        yield ("seeds",), f"every seed once; found {shown(list(recipe.seeds))}"
+    if recipe.reward_model.seed == recipe.reward_model.gold_seed:
+        message = "must differ from reward_model.seed: gold is to be another model than proxy"
+        yield ("reward_model", "gold_seed"), message
+
+
+def deepest(node: Node, path: Path) -> Node:
+    """The node at `path`, or at the longest beginning of it that exists."""
+    for part in path:
+        below = node.child(part)
+        if below is None:
+            break
+        node = below
+    return node
+
+
+def report(
+    error: ValidationError,
+    model: type[BaseModel],
+    node: Node,
+    prefix: Path,
+    problems: Problems,
+    hidden: Sequence[str] = (),
+    extra: Sequence[str] = (),
+) -> None:
+    """Add every error of `model.model_validate(node.plain())` to `problems`, with its place.
+
+    Args:
+        error: what pydantic raised.
+        model: the class whose validation raised it.
+        node: what was validated.
+        prefix: path of `node` in the recipe.
+        problems: where the messages go.
+        hidden: fields of `model` that are not keys of the file.
+        extra: keys of the file that are not fields of `model`.
+    """
+    for detail in error.errors(include_url=False):
+        spot = _locate(model, detail["loc"])
+        path, message = _message(detail, spot, node, hidden, extra)
+        written = deepest(node, path)
+        if not written.unreadable:
+            problems.add(written.place, (*prefix, *path), message)
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """What a pydantic location means: keys of the file, and the types around its last key."""
+
+    path: Path
+    owner: type[BaseModel] | None
+    kind: Any
+
+
+def _unwrap(kind: Any, discriminator: Any = None) -> tuple[Any, Any]:
+    """`kind` without `Annotated` and `| None`; and the discriminator found on the way."""
+    while True:
+        if get_origin(kind) is Annotated:
+            kind, *metadata = get_args(kind)
+            for item in metadata:
+                if isinstance(item, FieldInfo) and item.discriminator:
+                    discriminator = item.discriminator
+        elif get_origin(kind) in (Union, types.UnionType):
+            members = [member for member in get_args(kind) if member is not type(None)]
+            if len(members) != 1:
+                return kind, discriminator
+            kind = members[0]
+        else:
+            return kind, discriminator
+
+
+def _member(union: Any, discriminator: str, tag: object) -> Any:
+    """The member of a tagged union that `tag` stands for."""
+    for member in get_args(union):
+        member = _unwrap(member)[0]
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            chosen = member.model_fields.get(discriminator)
+            if chosen is not None and tag in get_args(chosen.annotation):
+                return member
+    return None
+
+
+def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> _Spot:
+    """Follow `location` through the types: it names union members too, which no file does."""
+    kind, discriminator = _unwrap(model)
+    owner: type[BaseModel] | None = None
+    path: list[object] = []
+    for part in location:
+        origin = get_origin(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            path.append(part)
+            owner = kind
+            info = kind.model_fields.get(str(part))
+            kind, discriminator = (
+                _unwrap(info.annotation, info.discriminator) if info else (None, None)
+            )
+        elif origin in (Union, types.UnionType) and isinstance(discriminator, str):
+            kind, discriminator = _unwrap(_member(kind, discriminator, part))
+        elif origin in (dict, Mapping, list, tuple, Sequence) and part != "[key]":
+            path.append(part)
+            owner = None
+            kind, discriminator = _unwrap(get_args(kind)[-1])
+        else:  # the member of a plain union, or the key itself
+            break
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        owner = kind
+    return _Spot(tuple(path), owner, kind)
+
+
+def _message(
+    detail: ErrorDetails, spot: _Spot, node: Node, hidden: Sequence[str], extra: Sequence[str]
+) -> tuple[Path, str]:
+    """(key path, message) of one pydantic error."""
+    what, path, context = detail["type"], spot.path, detail.get("ctx", {})
+    found = f"; found {shown(detail['input'])}"
+    if what == "extra_forbidden":
+        valid = sorted((set(spot.owner.model_fields) if spot.owner else set()) - set(hidden))
+        if len(path) == 1:
+            valid = sorted({*valid, *extra})
+        near = nearest(str(path[-1]), valid)
+        return path, f"unknown key{near}; valid keys: {', '.join(valid) or 'none'}"
+    if what == "missing":
+        return path, "required key is missing"
+    if what in ("union_tag_invalid", "union_tag_not_found"):
+        key = str(context["discriminator"]).strip("'")
+        value = node.plain()
+        for part in path:
+            value = value[part]
+        tags = _tags(spot.kind, key)
+        return (*path, key), _not_among(value.get(key), tags, found=key in value)
+    if what == "literal_error":
+        choices = [str(choice) for choice in get_args(spot.kind)] if _is_literal(spot.kind) else []
+        if choices:
+            return path, _not_among(detail["input"], choices, found=True)
+    if what in _TYPES:
+        return path, f"must be {_TYPES[what]}{found}"
+    if what == "string_pattern_mismatch":
+        return path, f"must match {context['pattern']}{found}"
+    if what == "value_error":
+        return path, str(context["error"])
+    return path, detail["msg"].replace("Input should", "must") + found
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _tags(union: Any, discriminator: str) -> list[str]:
+    """Values of the discriminator, in the order of the union."""
+    members = (_unwrap(member)[0] for member in get_args(union))
+    return [
+        str(tag)
+        for member in members
+        for tag in get_args(member.model_fields[discriminator].annotation)
+    ]
+
+
+def _not_among(value: object, choices: Sequence[str], found: bool) -> str:
+    listed = ", ".join(choices)
+    if not found:
+        return f"required key is missing; one of: {listed}"
+    near = nearest(value, choices) if isinstance(value, str) else ""
+    return f"{shown(value)} is not known{near}; one of: {listed}"

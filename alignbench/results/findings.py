@@ -1,0 +1,185 @@
+"""Flags at the top of a report, and its verdict in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alignbench.results.conclusions import Record
+from alignbench.results.estimates import Estimates
+
+#: Judges' order effects above this share of pairs make win rates doubtful.
+MAX_INCONSISTENCY = 0.05
+#: A method's Distinct-2 below this share of SFT's is mode collapse.
+MIN_DISTINCT_RATIO = 0.5
+
+
+def flags(
+    estimates: Estimates,
+    tests: Sequence[Record],
+    methods: Sequence[str],
+    reward_models: Mapping[str, Mapping[str, Any]],
+    minimum_accuracy: float,
+) -> list[Record]:
+    """What a reader must know before believing the table, worst first."""
+    found = [
+        *_sentinel(estimates),
+        *_order_of_rows(estimates),
+        *_reward_models(reward_models, minimum_accuracy),
+        *_judge(estimates),
+        *_collapse(estimates, methods),
+        *_overoptimised(estimates, tests, methods),
+    ]
+    return sorted(found, key=lambda flag: flag["level"] != "error")
+
+
+def _flag(level: str, message: str) -> Record:
+    return {"level": level, "message": message}
+
+
+def _sentinel(estimates: Estimates) -> list[Record]:
+    if "sft_copy" not in estimates.rows:
+        return []
+    interval = estimates["sft_copy", "win_rate_vs_sft"].interval
+    if not interval.excludes(50.0):
+        return []
+    return [
+        _flag(
+            "error",
+            f"Sentinel: an untouched copy of SFT wins {_with_bounds(vars(interval), 1)} % against "
+            "SFT; its interval should cover 50 %. The judge or the sampling is biased, or this is "
+            "the one time in twenty: run again with another evaluation seed.",
+        )
+    ]
+
+
+def _order_of_rows(estimates: Estimates) -> list[Record]:
+    base = estimates["base", "reward_gold"].interval.value
+    sft = estimates["sft", "reward_gold"].interval.value
+    found = []
+    if base is not None and sft is not None and base >= sft:
+        found.append(
+            _flag(
+                "error",
+                f"Base is not below SFT on gold reward ({base:.2f} and {sft:.2f}): SFT taught "
+                "nothing, or the scorer does not reward what SFT teaches.",
+            )
+        )
+    kl = estimates["sft", "kl_from_sft"].interval.value
+    if kl is not None and abs(kl) > 1e-6:
+        found.append(_flag("error", f"SFT's KL from itself is {kl:.3g} nats, not 0."))
+    return found
+
+
+def _reward_models(models: Mapping[str, Mapping[str, Any]], minimum: float) -> list[Record]:
+    return [
+        _flag(
+            "warning",
+            f"The {split} reward model ranks only {100 * model['accuracy']:.1f} % of held-out "
+            f"pairs right (at least {100 * minimum:.0f} % wanted).",
+        )
+        for split, model in models.items()
+        if isinstance(model.get("accuracy"), float) and model["accuracy"] < minimum
+    ]
+
+
+def _judge(estimates: Estimates) -> list[Record]:
+    pairs = sum(row.verdict_pairs for row in estimates.rows.values())
+    inconsistent = sum(row.inconsistent for row in estimates.rows.values())
+    if not pairs or inconsistent / pairs <= MAX_INCONSISTENCY:
+        return []
+    return [
+        _flag(
+            "warning",
+            f"The judge contradicts itself in {100 * inconsistent / pairs:.1f} % of pairs when "
+            "their order is swapped (counted as ties).",
+        )
+    ]
+
+
+def _collapse(estimates: Estimates, methods: Sequence[str]) -> list[Record]:
+    sft = estimates["sft", "distinct_2"].interval.value
+    found = []
+    for method in methods:
+        value = estimates[method, "distinct_2"].interval.value
+        if sft and value is not None and value < MIN_DISTINCT_RATIO * sft:
+            message = f"{method}: Distinct-2 fell to {value:.3f} from SFT's {sft:.3f} (collapse)."
+            found.append(_flag("warning", message))
+    return found
+
+
+def _overoptimised(
+    estimates: Estimates, tests: Sequence[Record], methods: Sequence[str]
+) -> list[Record]:
+    gold = {test["model"]: test for test in tests if test["metric"] == "reward_gold"}
+    found = []
+    for method in methods:
+        proxy, _ = estimates.difference("reward_proxy", method, "sft")
+        rose = bool(proxy.value and proxy.value > 0 and proxy.excludes(0.0))
+        if rose and gold[method]["verdict"] == "worse":
+            found.append(
+                _flag(
+                    "warning",
+                    f"{method}: proxy reward rose by {proxy.value:.2f} while gold reward fell by "
+                    f"{-gold[method]['difference']:.2f}: over-optimised.",
+                )
+            )
+    return found
+
+
+def verdict(
+    tests: Sequence[Record],
+    pairs: Sequence[Record],
+    methods: Sequence[str],
+    estimates: Estimates,
+    judge: str,
+) -> list[str]:
+    """Sentences that the tests license, and none that they do not."""
+    if not methods:
+        return ["No method was compared: the table shows Base and SFT only."]
+    gold = {test["model"]: test for test in tests if test["metric"] == "reward_gold"}
+    wins = {test["model"]: test for test in tests if test["metric"] == "win_rate_vs_sft"}
+    sentences = [f"Gold reward and win rates are the verdicts of: {judge}."]
+    for label, family in (("gold reward", gold), ("win rate", wins)):
+        groups: dict[str, list[str]] = {"better": [], "worse": [], "not separable": []}
+        for method in methods:
+            groups[family[method]["verdict"]].append(method)
+        parts = [
+            f"{_list(groups[group])} {'is' if len(groups[group]) == 1 else 'are'} {words}"
+            for group, words in (
+                ("better", "better than SFT"),
+                ("worse", "worse than SFT"),
+                ("not separable", "not separable from SFT"),
+            )
+            if groups[group]
+        ]
+        sentences.append(f"By {label}, {'; '.join(parts)}.")
+    sentences.extend(_leader(pairs, methods, estimates))
+    return sentences
+
+
+def _leader(pairs: Sequence[Record], methods: Sequence[str], estimates: Estimates) -> list[str]:
+    """Who leads in gold reward, and from whom the leader cannot be told apart."""
+    values = {m: estimates[m, "reward_gold"].interval.value for m in methods}
+    known = {m: value for m, value in values.items() if value is not None}
+    if len(known) < 2:
+        return []
+    leader = max(known, key=lambda m: known[m])
+    close = [
+        pair["other"] if pair["model"] == leader else pair["model"]
+        for pair in pairs
+        if leader in (pair["model"], pair["other"]) and pair["verdict"] == "not separable"
+    ]
+    if not close:
+        return [f"{leader} has the highest gold reward and is separable from every other method."]
+    return [f"{leader} has the highest gold reward but is not separable from {_list(close)}."]
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _with_bounds(interval: Mapping[str, Any], decimals: int) -> str:
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    bounds = "" if low is None else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"{value:.{decimals}f}{bounds}"

@@ -1,0 +1,1 @@
+"""What the sandbox world contains: plain data and sentence templates, no behaviour."""

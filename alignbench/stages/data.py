@@ -1,0 +1,53 @@
+"""The data stage: every split of a recipe's data source as JSON lines, checked for leaks.
+
+Files in the output folder (one JSON object a line):
+
+- ``corpus.jsonl`` {"text"}: pre-training documents (sandbox only);
+- ``heldout.jsonl`` {"text"}: text for perplexity, never trained on;
+- ``sft.jsonl``, ``sft_valid.jsonl`` {"prompt", "response", "family"};
+- ``train_prompts.jsonl``, ``eval_prompts.jsonl`` {"id", "prompt", "family"};
+- ``pairs_proxy.jsonl``, ``pairs_gold.jsonl`` and ``…_valid.jsonl`` {"id", "prompt", "chosen",
+  "rejected", "votes_chosen", "votes_total", "family"};
+- ``summary.json``: counts, families, annotator agreement.
+
+No prompt is in two files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from alignbench.data import checks
+from alignbench.data.dataset import Dataset
+from alignbench.recipe.schema import HhRlhfData, SandboxData
+from alignbench.stage import StageContext
+
+_CONFIG: TypeAdapter[SandboxData | HhRlhfData] = TypeAdapter(
+    Annotated[SandboxData | HhRlhfData, Field(discriminator="source")]
+)
+
+
+def _build(config: SandboxData | HhRlhfData) -> Dataset:
+    if isinstance(config, SandboxData):
+        from alignbench.sandbox import dataset
+
+        return dataset.build(config)
+    from alignbench.data import hh_rlhf
+
+    return hh_rlhf.build(config)
+
+
+def run(ctx: StageContext) -> None:
+    """Build, check and write the data of ``ctx.config["data"]`` (a dump of `recipe.data`).
+
+    Raises:
+        UserError: an unreadable source, too few prompts, or a leak between splits.
+    """
+    dataset = _build(_CONFIG.validate_python(ctx.config["data"]))
+    for note in dataset.notes:
+        ctx.note("warning", note)
+    checks.check(dataset.rows)
+    dataset.write(ctx.out)
+    ctx.progress(1, 1)

@@ -1,0 +1,80 @@
+"""What every TRL / transformers trainer here is given, and how it reports.
+
+(Used by SFT, reward models, DPO and the on-policy loop. Change it for all of them or for none.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainerCallback
+
+# Trainers log these too; they differ between equal runs, and log.jsonl must not.
+_TIMES = ("runtime", "per_second", "step_time", "total_flos", "profiling")
+
+
+def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]:
+    """Arguments on which no trainer's default can be relied upon (trl-notes, "CPU").
+
+    Args:
+        folder: where the trainer may write; nothing of it is kept.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (mixed precision: weights stay fp32).
+        seed: of data order and everything else the trainer draws.
+    """
+    return {
+        "output_dir": str(folder),
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        "gradient_checkpointing": False,
+        "optim": "adamw_torch_fused",
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "steps",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "seed": seed,
+        "data_seed": seed,
+    }
+
+
+class LogCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
+    """Passes what a trainer logs to a log writer and its steps to a progress function.
+
+    Args:
+        log: ``log(step, **values)``.
+        progress: ``progress(done, total, **last_values)``.
+    """
+
+    def __init__(self, log: Callable[..., None], progress: Callable[..., None]) -> None:
+        self.log, self.progress = log, progress
+        self.last: dict[str, float] = {}
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Write all finite numbers but times."""
+        values = {
+            key.replace("/", "_"): value
+            for key, value in (logs or {}).items()
+            if isinstance(value, (int, float))
+            and math.isfinite(value)
+            and not any(part in key for part in _TIMES)
+        }
+        self.log(state.global_step, **values)
+        self.last = {k: v for k, v in values.items() if k in ("loss", "reward", "sequence_kl")}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Report the step."""
+        self.progress(state.global_step, state.max_steps, **self.last)
+
+
+def attach(trainer: Any, *callbacks: TrainerCallback) -> None:
+    """Add callbacks, and take out the one that prints every log line to stdout."""
+    trainer.remove_callback(PrinterCallback)
+    for callback in callbacks:
+        trainer.add_callback(callback)

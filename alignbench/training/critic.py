@@ -1,0 +1,66 @@
+"""PPO's value function: a model of its own that starts as the reward model."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from alignbench.models.load import load_reward
+from alignbench.models.reward import RewardScorer
+
+
+class Critic(nn.Module):
+    """V(s_t) for every response token: the reward model's head at every position.
+
+    Initialising it from the reward model is what InstructGPT does (Ouyang et al. 2022, app. C.4).
+    Values are in the unit of the policy's reward: the reward model's standardised scores.
+
+    Args:
+        scorer: the reward model the policy is trained on, loaded from a stage's folder.
+    """
+
+    def __init__(self, scorer: RewardScorer) -> None:
+        super().__init__()
+        if scorer.folder is None:
+            raise ValueError("the critic is loaded from the reward model's folder")
+        model, _ = load_reward(scorer.folder / "model")
+        self.backbone = cast(Any, model).base_model
+        self.head = cast(Any, model).score
+        zero, one = scorer.standardized([0.0, 1.0])
+        self.offset, self.scale = zero, one - zero
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
+        """Values before each of the last `keep` tokens.
+
+        Args:
+            input_ids: (B, P + T), prompts padded to the left, responses to the right.
+            attention_mask: (B, P + T).
+            keep: T.
+
+        Returns:
+            (B, T) float32.
+        """
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        raw = self.head(hidden[:, -keep - 1 : -1]).squeeze(-1).float()
+        return self.offset + self.scale * raw
+
+
+class CriticOptimizer:
+    """AdamW of the critic, stepped beside the policy's.
+
+    The Trainer zeroes and clips the gradients of its own model only, so the critic brings its own.
+    """
+
+    def __init__(self, critic: Critic, learning_rate: float, max_grad_norm: float) -> None:
+        self.critic, self.learning_rate, self.max_grad_norm = critic, learning_rate, max_grad_norm
+        self.optimizer = torch.optim.AdamW(critic.parameters(), lr=learning_rate, weight_decay=0.0)
+
+    def step(self, lr_factor: float) -> None:
+        """Clip, step at `learning_rate` x `lr_factor` (the policy's schedule), zero."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * lr_factor
+        torch.nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,195 @@
+"""Stage folders of a made-up run, for the results and report tests: no model is involved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignbench.stage import StageContext
+
+FAMILIES = ("facts", "how_to", "harmful", "benign_lookalike")
+WORDS = [f"w{i}" for i in range(200)]
+
+Record = dict[str, Any]
+
+
+def _jsonl(path: Path, lines: list[Record]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _json(path: Path, value: Record) -> None:
+    path.write_text(json.dumps(value))
+
+
+class FakeRun:
+    """Folders for rows base, sft, sft_copy and `methods`, with effects that are known.
+
+    A response's gold reward is 5 + the prompt's own part + the row's `effects` entry + noise, in
+    1..10; verdicts compare these; the proxy reward adds 0.5.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        effects: dict[str, float],
+        seeds: int = 2,
+        prompts: int = 40,
+        samples: int = 2,
+        seed: int = 0,
+        respond: Callable[[str, int], str] | None = None,
+    ) -> None:
+        self.root, self.prompts, self.samples = root, prompts, samples
+        self.effects, self.respond = effects, respond
+        self.random = np.random.default_rng(seed)
+        self.part = self.random.normal(0, 1, prompts)
+        self.inputs: dict[str, Path] = {}
+        self.rows = [
+            (row, s)
+            for row in effects
+            for s in (range(seeds) if row not in ("base", "sft", "sft_copy") else (0,))
+        ]
+        self._shared()
+        self.scores = {run: self._scores(*run) for run in self.rows}
+        for row, s in self.rows:
+            self._judge(row, s)
+
+    def folder(self, name: str, **manifest: Any) -> Path:
+        path = self.root / name
+        path.mkdir(parents=True)
+        record = {"notes": [], "seconds": 1.5, "peak_rss_bytes": 2**30, **manifest}
+        _json(path / "manifest.json", record)
+        self.inputs[name] = path
+        return path
+
+    def config(self, **evaluation: Any) -> Record:
+        return {
+            "recipe": {
+                "name": "fake",
+                "profile": "cpu",
+                "methods": {row: {} for row in self.effects},
+                "max_prompt_tokens": 40,
+                "max_response_tokens": 56,
+                "judge": {"kind": "sandbox"},
+                "reward_model": {"minimum_accuracy": 0.7},
+                "evaluation": {
+                    "samples_per_prompt": self.samples,
+                    "temperature": 0.8,
+                    "top_p": 1.0,
+                    "seed": 1234,
+                    "resamples": 500,
+                    "confidence": 0.95,
+                    "diversity_samples": 60,
+                    **evaluation,
+                },
+            },
+            "rows": [list(run) for run in self.rows],
+            "notes": ["profile cpu: no CUDA device"],
+        }
+
+    def context(self, out: Path, **evaluation: Any) -> StageContext:
+        out.mkdir(parents=True, exist_ok=True)
+        return StageContext(
+            out, self.config(**evaluation), self.inputs, lambda *_, **__: None, lambda *_: None
+        )
+
+    def _shared(self) -> None:
+        data = self.folder("data")
+        prompts = [
+            {"id": f"p{i}", "prompt": f"Question {i}?", "family": FAMILIES[i % 4]}
+            for i in range(self.prompts)
+        ]
+        _jsonl(data / "eval_prompts.jsonl", prompts)
+        _jsonl(data / "train_prompts.jsonl", [{"id": "t0", "prompt": "T?", "family": "facts"}])
+        sft = self.folder("sft")
+        (sft / "model").mkdir()
+        _json(sft / "model" / "tokenizer.json", {"version": "1.0"})
+        _json(sft / "model" / "tokenizer_config.json", {})
+        _json(sft / "metrics.json", {"weights_digest": "5f7" * 21 + "5"})
+        for split in ("proxy", "gold"):
+            reward = self.folder(f"reward/{split}")
+            _json(reward / "metrics.json", {"accuracy": 0.81, "length_bias": 0.02})
+        for row, seed in self.rows:
+            if row not in ("base", "sft", "sft_copy"):
+                self._train(row, seed)
+
+    def _train(self, row: str, seed: int) -> None:
+        note = {"kind": "substitution", "message": f"{row} uses a stand-in"}
+        train = self.folder(f"train/{row}/{seed}", seconds=30.0 + seed, notes=[note])
+        metrics = {
+            "start_digest": "5f7" * 21 + "5",
+            "reference_digest": None,
+            "weights_digest": f"{row}{seed}",
+            "consumed": {"optimizer_steps": 40, "tokens_trained": 9000, "human_labels": 0},
+        }
+        _json(train / "metrics.json", metrics)
+        log = [{"step": i, "reward": i / 40, "sequence_kl": i / 10} for i in range(40)]
+        _jsonl(train / "log.jsonl", log)
+
+    def _scores(self, row: str, seed: int) -> np.ndarray[Any, Any]:
+        shape = (self.prompts, self.samples)
+        noise = self.random.normal(0, 0.7, shape) + self.random.normal(0, 0.05)
+        gold = np.clip(5 + self.part[:, None] + self.effects[row] + noise, 1, 10)
+        responses, scores = [], []
+        for sample in range(self.samples):
+            for i in range(self.prompts):
+                text = " ".join(self.random.choice(WORDS, 12))
+                if self.respond is not None:
+                    text = self.respond(row, i)
+                key = {"prompt_id": f"p{i}", "family": FAMILIES[i % 4], "sample": sample}
+                responses.append(
+                    {**key, "prompt": f"Question {i}?", "response": text}
+                    | {"token_ids": [1] * 13, "finished": True}
+                )
+                scores.append({**key, **self._score(row, float(gold[i, sample]), i)})
+        _jsonl(self.folder(f"generate/{row}/{seed}") / "responses.jsonl", responses)
+        folder = self.folder(f"score/{row}/{seed}")
+        _jsonl(folder / "scores.jsonl", scores)
+        documents = [{"nll": 30.0 + i % 7, "tokens": 10} for i in range(25)]
+        _json(folder / "corpus.json", {"perplexity": {"documents": documents}})
+        return gold
+
+    def _score(self, row: str, gold: float, prompt: int) -> Record:
+        return {
+            "reward_proxy": gold + 0.5,
+            "reward_proxy_raw": gold - 5,
+            "reward_gold_rm": gold,
+            "reward_gold_rm_raw": gold - 5,
+            "reward_gold": gold,
+            "helpful": gold,
+            "harmless": gold,
+            "honest": gold,
+            "length": 12,
+            "kl_from_sft": 0.0 if row in ("sft", "sft_copy") else 2.0,
+            "refusal": prompt % 4 == 2,
+            "over_refusal": None if prompt % 4 == 2 else False,
+        }
+
+    def _judge(self, row: str, seed: int) -> None:
+        verdicts = []
+        for against in ("base", "sft"):
+            if row == against:
+                continue
+            for i in range(self.prompts):
+                for k in range(self.samples):
+                    a, b = self.scores[row, seed][i, k], self.scores[against, 0][i, k]
+                    better = 1.5 if a == b else (1 if a > b else 2)
+                    line = {"prompt_id": f"p{i}", "sample": k, "against": against, "judge": "j"}
+                    verdicts.append({**line, "order": "ab", "preference": better})
+                    verdicts.append({**line, "order": "ba", "preference": 3 - better})
+        _jsonl(self.folder(f"judge/{row}/{seed}") / "verdicts.jsonl", verdicts)
+
+
+EFFECTS = {
+    "base": -1.5,
+    "sft": 0.0,
+    "sft_copy": 0.0,
+    "reinforce": 0.9,
+    "ppo": 1.5,
+    "dpo": 1.2,
+    "grpo": 1.6,
+    "rlaif": 0.1,
+}

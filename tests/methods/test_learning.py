@@ -1,0 +1,85 @@
+"""Every method learns a trivial preference, and does not with its sign flipped.
+
+The preference: answers that hold the word "good", which a random model gives about one time in
+four. A method whose advantage or label has the wrong sign must drive it out instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignbench.methods.base import Method, Pair
+from alignbench.methods.dpo import DPO
+from alignbench.methods.grpo import GRPO
+from alignbench.methods.ppo import PPO
+from alignbench.methods.reinforce import Reinforce
+from alignbench.methods.rlaif import RLAIF
+from tests import tiny
+
+ON_POLICY: dict[str, Any] = dict(
+    learning_rate=1e-2, prompts_per_rollout=16, samples_per_prompt=4, kl_coef=0.02,
+    missing_eos_penalty=0.0,
+)  # fmt: skip
+METHODS = {
+    "reinforce": Reinforce(**ON_POLICY, rollouts=30),
+    "grpo": GRPO(**ON_POLICY, rollouts=30),
+    "ppo": PPO(**ON_POLICY, rollouts=10),
+}
+DPO_OPTIONS = DPO(learning_rate=1e-2, epochs=4)
+
+
+def flipped(method: Method) -> Method:
+    """The same method with the sign of its advantages turned."""
+
+    class Flipped(type(method)):  # type: ignore[misc]
+        def advantages(self, rollout: Any) -> Any:
+            advantages, extra = super().advantages(rollout)
+            return -advantages, extra
+
+    return Flipped(**method.model_dump())
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> float:
+    share = tiny.good_share(tiny.policy(tiny.start_folder(tmp_path)))
+    assert 0.1 < share < 0.5, "the start model must neither know nor rule out the word"
+    return share
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_on_policy_method_learns(name: str, tmp_path: Path, before: float) -> None:
+    trained, _, _ = tiny.train(tmp_path, METHODS[name])
+    assert tiny.good_share(trained) > 0.9
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_flipped_advantages_do_not(name: str, tmp_path: Path, before: float) -> None:
+    trained, _, _ = tiny.train(tmp_path, flipped(METHODS[name]))
+    assert tiny.good_share(trained) < before
+
+
+def test_dpo_learns(tmp_path: Path, before: float) -> None:
+    trained, _, meter = tiny.train(tmp_path, DPO_OPTIONS)
+    assert tiny.good_share(trained) > 0.9
+    assert meter.human_labels == 256
+
+
+def test_dpo_with_flipped_labels_does_not(tmp_path: Path, before: float) -> None:
+    wrong = [Pair(p.prompt, p.rejected, p.chosen) for p in tiny.pairs()]
+    trained, _, _ = tiny.train(tmp_path, DPO_OPTIONS, pairs=wrong)
+    assert tiny.good_share(trained) < before
+
+
+@pytest.mark.parametrize(("sign", "learns"), [(1.0, True), (-1.0, False)])
+def test_rlaif_follows_its_labeller(
+    sign: float, learns: bool, tmp_path: Path, before: float
+) -> None:
+    method = RLAIF(prompts=32, samples_per_prompt=4, dpo=DPO_OPTIONS)
+    trained, offered, meter = tiny.train(tmp_path, method, labeller=tiny.WordLabeller(sign))
+    share = tiny.good_share(trained)
+    assert share > 0.8 if learns else share < before
+    assert (meter.ai_labels, meter.human_labels) == (128, 0)
+    assert offered.facts["labeller"] == "word labeller"
