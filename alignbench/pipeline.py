@@ -18,7 +18,7 @@ from alignbench.stage import Stage
 
 MODELS = ("alignbench.models",)
 TRAINING = (*MODELS, "alignbench.training.common")
-SANDBOX = ("alignbench.sandbox",)
+SANDBOX = ("alignbench.sandbox", "alignbench.data")
 
 
 def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
@@ -30,9 +30,10 @@ def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
     """
     shared = _shared(recipe)
     rows = _rows(recipe)
-    stages = [*shared, *_training(recipe)]
-    for row, seed, model, sampling_seed in rows:
-        stages += _evaluation(recipe, row, seed, model, sampling_seed)
+    evaluation = [stage for row in rows for stage in _evaluation(recipe, *row)]
+    # The judge compares every row with base and SFT: all answers come before the first verdict.
+    evaluation.sort(key=lambda stage: not stage.name.startswith("generate/"))
+    stages = [*shared, *_training(recipe), *evaluation]
     return [*stages, *_report(recipe, rows, stages, notes)]
 
 
@@ -201,13 +202,18 @@ def _report(
             "alignbench.stages.results:run",
             config,
             {"data": "data", "base": "base", "sft": "sft", **gathered},
-            ("alignbench.results", "alignbench.stats", "alignbench.metrics.diversity"),
+            (
+                "alignbench.results",
+                "alignbench.stats",
+                "alignbench.metrics.diversity",
+                "alignbench.judges.base",
+            ),
         ),
         Stage(
             "report",
             "alignbench.stages.report:run",
             {},
             {"data": "data", "results": "results", **responses},
-            ("alignbench.report",),
+            ("alignbench.report", "alignbench.results"),
         ),
     ]

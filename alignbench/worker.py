@@ -85,7 +85,7 @@ class Failed:
 Message = Progress | Note | Done | Failed
 
 
-def environment(threads: int = 1, offline: bool = True) -> dict[str, str]:
+def environment(offline: bool) -> dict[str, str]:
     """The environment of a worker: the parent's, single-threaded, quiet, hashing fixed."""
     fixed = {
         "PYTHONHASHSEED": "0",
@@ -98,11 +98,14 @@ def environment(threads: int = 1, offline: bool = True) -> dict[str, str]:
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM"):
-        fixed[f"{library}_NUM_THREADS"] = str(threads)
     if offline:
         fixed["HF_HUB_OFFLINE"] = "1"
-    return {**os.environ, **fixed}
+    return {**os.environ, **fixed, **_thread_settings(1)}
+
+
+def _thread_settings(threads: int) -> dict[str, str]:
+    libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+    return {f"{library}_NUM_THREADS": str(threads) for library in libraries}
 
 
 def command(handle: int) -> list[str]:
@@ -198,7 +201,8 @@ def _log_to(path: str) -> None:
 def _same_start(threads: int) -> None:
     """Threads and global generators as if this worker had just started."""
     random.seed(0)
-    if threads > 1 or "torch" in sys.modules:
+    os.environ.update(_thread_settings(threads))  # for a stage that imports torch while it runs
+    if "torch" in sys.modules:
         import torch
 
         torch.set_num_threads(threads)

@@ -126,7 +126,7 @@ class FakeRun:
             "consumed": {"optimizer_steps": 40, "tokens_trained": 9000, "human_labels": 0},
         }
         _json(train / "metrics.json", metrics)
-        log = [{"step": i, "reward": i / 40, "sequence_kl": i / 10} for i in range(40)]
+        log = [{"step": i, "reward_raw": i / 40, "sequence_kl": i / 10} for i in range(40)]
         _jsonl(train / "log.jsonl", log)
 
     def _scores(self, row: str, seed: int) -> np.ndarray[Any, Any]:

@@ -40,11 +40,11 @@ def tokenizer() -> Any:
 
 
 def config(**changes: Any) -> GPT2Config:
-    settings: dict[str, Any] = dict(
-        vocab_size=19, n_positions=32, n_embd=32, n_layer=2, n_head=2,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        bos_token_id=0, eos_token_id=0, pad_token_id=1,
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "vocab_size": 19, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2,
+        "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+        "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1,
+    }  # fmt: skip
     return GPT2Config(**{**settings, **changes})
 
 
@@ -129,26 +129,28 @@ def inputs(
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     logs: list[dict[str, Any]] = []
-    values: dict[str, Any] = dict(
-        pairs=pairs(),
-        prompts=PROMPTS * 8,
-        reward=reward,
-        labeller=WordLabeller(),
-        reference=lambda: load_policy(subject.folder)[0].requires_grad_(False),
-        scratch=scratch,
-        seed=seed,
-        max_prompt_tokens=8,
-        max_response_tokens=LIMIT,
-        precision="fp32",
-        log=lambda step, **found: logs.append({"step": step, **found}),
-        progress=lambda done, total, **found: None,
-        note=lambda kind, message: None,
-        facts={"logs": logs},
-    )  # fmt: skip
+    values: dict[str, Any] = {
+        "pairs": pairs(),
+        "prompts": PROMPTS * 8,
+        "reward": reward,
+        "labeller": WordLabeller(),
+        "reference": lambda: load_policy(subject.folder)[0].requires_grad_(False),
+        "scratch": scratch,
+        "seed": seed,
+        "max_prompt_tokens": 8,
+        "max_response_tokens": LIMIT,
+        "precision": "fp32",
+        "log": lambda step, **found: logs.append({"step": step, **found}),
+        "progress": lambda done, total, **found: None,
+        "note": lambda kind, message: None,
+        "facts": {"logs": logs},
+    }  # fmt: skip
     return Inputs(**{**values, **changes})
 
 
-def train(tmp_path: Path, method: Method, seed: int = 0, **changes: Any) -> tuple[Policy, Inputs, Meter]:
+def train(
+    tmp_path: Path, method: Method, seed: int = 0, **changes: Any
+) -> tuple[Policy, Inputs, Meter]:
     """Train from the tiny start model; returns the trained policy, its inputs and its meter."""
     subject = policy(start_folder(tmp_path))
     offered, meter = inputs(tmp_path, subject, method, seed, **changes), Meter()

@@ -105,7 +105,5 @@ def _duplicates(name: str, rows: Sequence[Row]) -> list[str]:
     if twice:
         problems.append(f"{name}.jsonl has {len(twice)} duplicate rows: {_quote(twice)}")
     if equal:
-        problems.append(
-            f"{name}.jsonl has {len(equal)} pairs of equal responses: {_quote(equal)}"
-        )
+        problems.append(f"{name}.jsonl has {len(equal)} pairs of equal responses: {_quote(equal)}")
     return problems

@@ -42,7 +42,14 @@ class RLAIF(Method):
 
     name: ClassVar[str] = "rlaif"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PROMPTS, Need.LABELLER})
-    code: ClassVar[tuple[str, ...]] = (*DPO.code, *PPO.code, "alignbench.methods.dpo")
+    code: ClassVar[tuple[str, ...]] = (
+        *DPO.code,
+        *PPO.code,
+        "alignbench.methods.dpo",
+        "alignbench.methods.ppo",
+        "alignbench.training.ai_reward",
+        "alignbench.stages.reward",
+    )
 
     prompts: Positive
     """Training prompts that are sampled and labelled."""

@@ -47,9 +47,7 @@ class Corpus:
     """
 
     def __init__(self, texts: Sequence[Text], max_order: int) -> None:
-        tokens: list[Tokens] = [
-            text.split() if isinstance(text, str) else text for text in texts
-        ]
+        tokens: list[Tokens] = [text.split() if isinstance(text, str) else text for text in texts]
         self.lengths: Ints = np.array([len(text) for text in tokens], dtype=np.int64)
         self._orders = [_table(tokens, n) for n in range(1, max_order + 1)]
 
@@ -57,8 +55,9 @@ class Corpus:
         """Distinct-n of the texts in `keep` (bool, shape (texts,); default all); nan if empty."""
         order = self._orders[n - 1]
         chosen = slice(None) if keep is None else keep[order.text]
-        total = int(order.count[chosen].sum())
-        return len(np.unique(order.gram[chosen])) / total if total else float("nan")
+        gram, total = order.gram[chosen], int(order.count[chosen].sum())
+        unique = 1 + int((gram[1:] != gram[:-1]).sum())  # the table is sorted by n-gram
+        return unique / total if total else float("nan")
 
     def self_bleu(self, n: int, keep: Bools | None = None) -> float:
         """Self-BLEU-n of the texts in `keep`, each against all other kept ones; nan if under 2."""

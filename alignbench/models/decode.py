@@ -9,7 +9,7 @@ CDF by about 1e-7, so it changes a token once in some ten million.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +56,7 @@ def sample(
     decoding: Decoding,
     seed: int,
     batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Completion]:
     """One completion for each prompt, in the order given; repeat a prompt for several samples.
 
@@ -63,6 +64,7 @@ def sample(
         prompt_ids: N prompts as token ids (`encode_prompt`), each at least one token.
         seed: with the row's index, names the row's stream of random numbers.
         batch_size: rows decoded at a time; does not change the result.
+        progress: called as ``progress(done, N)`` after each batch.
 
     Raises:
         UserError: the longest prompt and `max_new_tokens` do not fit the model's positions.
@@ -84,6 +86,8 @@ def sample(
                 rows, _decode_batch(model, prompts, decoding, uniforms, eos), strict=True
             ):
                 result[row] = completion
+            if progress is not None:
+                progress(start + len(rows), len(order))
     finally:
         model.train(training)
     return [completion for completion in result if completion is not None]

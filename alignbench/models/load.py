@@ -64,14 +64,44 @@ def load_reward(
     return _prepare(model), tokenizer
 
 
+def init_reward(folder: Path, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool]:
+    """A reward model (fp32) with the backbone of the policy in `folder` and a new score head.
+
+    The head is drawn from N(0, 1 / (d + 1)) with `seed` (Ziegler et al. 2019, section 2.1). A
+    tokenizer that pads with EOS gets a pad token of its own here, after the last token of the
+    policy: transformers scores the last token that is not the pad id, and that must be EOS.
+
+    Returns:
+        model, tokenizer, and whether a pad token was added.
+
+    Raises:
+        RuntimeError: the backbone's weights are not the policy's.
+    """
+    policy, tokenizer = load_policy(folder)
+    model = _from_folder(AutoModelForSequenceClassification, folder, "fp32", num_labels=1)
+    if weights_digest(model.base_model) != weights_digest(policy.base_model):
+        raise RuntimeError(f"{folder}: the reward model did not take over the policy's backbone")
+    generator = torch.Generator().manual_seed(seed)
+    weight = model.score.weight
+    std = (weight.shape[1] + 1) ** -0.5
+    with torch.no_grad():
+        weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+    added = tokenizer.pad_token_id == tokenizer.eos_token_id
+    if added:
+        tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+        # The embedding may have spare rows already.
+        rows = max(len(tokenizer), model.get_input_embeddings().num_embeddings)
+        model.resize_token_embeddings(rows, mean_resizing=False)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return _prepare(model), tokenizer, added
+
+
 def load_hub(name: str, revision: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The causal LM `name` of the Hugging Face hub (or of its local cache), in fp32.
 
     Raises:
         UserError: the hub cannot be reached, or has no such model with safetensors weights.
     """
-    import httpx
-
     try:
         config = _without_dropout(AutoConfig.from_pretrained(name, revision=revision))
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
@@ -83,7 +113,7 @@ def load_hub(name: str, revision: str) -> tuple[PreTrainedModel, PreTrainedToken
             trust_remote_code=False,
             dtype=torch.float32,
         )
-    except (OSError, httpx.HTTPError) as error:
+    except OSError as error:
         raise UserError(
             f'model: cannot load "{name}" (revision "{revision}") from the Hugging Face hub: '
             f"{str(error).splitlines()[0]}\n"
@@ -110,6 +140,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     runs are equal.
     """
     model.config._name_or_path = ""
+    model.config.use_cache = True  # the Trainer turns it off for good
     tokenizer.name_or_path = ""
     model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
@@ -167,14 +198,14 @@ def _derive_position_ids(
     return args, {**kwargs, "position_ids": positions[:, -inputs.shape[1] :]}
 
 
-def _from_folder(auto: Any, folder: Path, precision: str) -> PreTrainedModel:
+def _from_folder(auto: Any, folder: Path, precision: str, **changes: Any) -> PreTrainedModel:
     _check_folder(folder)
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"{folder}: no safetensors weights there. Pickled checkpoints are not loaded; "
             "convert it with `model.save_pretrained(folder)` of transformers."
         )
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, **changes)
     model: PreTrainedModel = auto.from_pretrained(
         str(folder),
         config=_without_dropout(config),

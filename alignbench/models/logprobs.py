@@ -121,4 +121,5 @@ def padded_logprobs(
         input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=keep + 1
     ).logits[:, :-1]
     logprobs = (logits.float() / temperature).log_softmax(-1)
-    return logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
+    picked: torch.Tensor = logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
+    return picked

@@ -46,7 +46,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, chosen: Sequence[float], rejected: Sequence[float]) -> Calibration:
-        """Maximum likelihood of the labels: a = argmax sum_i log sigmoid(a (chosen_i - rejected_i)).
+        """Maximum likelihood of the labels: argmax_a sum_i log sigmoid(a (chosen_i - rejected_i)).
 
         With d the standard deviation of all scores, a * d is kept in [0.01, 10]: the likelihood
         has no maximum when all pairs are ranked right, and none above 0 when most are ranked wrong.

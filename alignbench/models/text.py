@@ -54,7 +54,5 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> s
     content = list(ids)
     if tokenizer.eos_token_id in content:
         content = content[: content.index(tokenizer.eos_token_id)]
-    text = tokenizer.decode(
-        content, skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
+    text = tokenizer.decode(content, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return str(text).strip()

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alignbench.errors import UserError, nearest
+from alignbench.recipe.consistency import Inconsistent
 from alignbench.recipe.document import Node, Problems, shown
 from alignbench.recipe.schema import Recipe
 
@@ -46,10 +47,7 @@ def check(node: Node, profile: str, problems: Problems) -> Recipe | None:
         recipe = Recipe.model_validate(node.plain())
     except ValidationError as error:
         report(error, Recipe, node, (), problems, hidden=("profile",), extra=("profiles",))
-    _check_methods(node.child("methods"), problems)
-    if recipe is not None:
-        for path, message in inconsistencies(recipe):
-            problems.add(deepest(node, path).place, path, message)
+    _check_methods(node, problems)
     return recipe if len(problems.lines) == before else None
 
 
@@ -68,9 +66,11 @@ def _with_empty_options(node: Node, profile: str) -> Node:
     return Node(top, node.place)
 
 
-def _check_methods(methods: Node | None, problems: Problems) -> None:
+def _check_methods(node: Node, problems: Problems) -> None:
     from alignbench.methods import registry
+    from alignbench.methods.base import Need
 
+    methods = node.child("methods")
     if methods is None or not isinstance(methods.value, dict):
         return  # reported by the schema
     for row, body in methods.value.items():
@@ -81,7 +81,10 @@ def _check_methods(methods: Node | None, problems: Problems) -> None:
             continue
         options = body.plain()
         try:
-            registry.resolve(row, options)
+            method = registry.resolve(row, options)
+            if Need.LABELLER in method.needs and not node.plain().get("labeller"):
+                message = "needs an AI labeller; add labeller: {kind: sandbox or reward_model}"
+                problems.add(body.place, path, message)
         except ValidationError as error:
             report(
                 error, registry.method_class(row, options), body, path, problems, extra=("uses",)
@@ -89,42 +92,6 @@ def _check_methods(methods: Node | None, problems: Problems) -> None:
         except UserError as error:
             for text in error.problems:
                 problems.add(body.place, (), text)
-
-
-def inconsistencies(recipe: Recipe) -> Iterator[tuple[Path, str]]:
-    """(key path, message) of settings that are each valid but do not go together."""
-    model, data = recipe.model, recipe.data
-    if model.source == "scratch":
-        if recipe.pretrain is None:
-            yield ("pretrain",), "required with model.source scratch: it has no weights yet"
-        elif recipe.pretrain.block_size > model.n_positions:
-            limit = f"must be at most model.n_positions ({model.n_positions})"
-            yield ("pretrain", "block_size"), f"{limit}; found {recipe.pretrain.block_size}"
-        if data.source != "sandbox":
-            yield ("model", "source"), f"data.source {data.source} has no corpus to pre-train on"
-        if model.n_embd % model.n_head:
-            yield (
-                ("model", "n_embd"),
-                f"must be a multiple of model.n_head ({model.n_head}); found {model.n_embd}",
-            )
-        longest = recipe.max_prompt_tokens + recipe.max_response_tokens
-        if longest > model.n_positions:
-            yield (
-                ("model", "n_positions"),
-                f"must be at least max_prompt_tokens + max_response_tokens ({longest}); "
-                f"found {model.n_positions}",
-            )
-    elif recipe.pretrain is not None:
-        message = f"only for model.source scratch, and this one is {model.source}"
-        yield ("pretrain",), f"{message}; move it into the profile that needs it, or write null"
-    if recipe.judge.kind == "sandbox" and data.source != "sandbox":
-        message = f"the sandbox judge knows no answers to the prompts of {data.source}; write none"
-        yield ("judge", "kind"), message
-    if len(set(recipe.seeds)) < len(recipe.seeds):
-        yield ("seeds",), f"every seed once; found {shown(list(recipe.seeds))}"
-    if recipe.reward_model.seed == recipe.reward_model.gold_seed:
-        message = "must differ from reward_model.seed: gold is to be another model than proxy"
-        yield ("reward_model", "gold_seed"), message
 
 
 def deepest(node: Node, path: Path) -> Node:
@@ -157,12 +124,25 @@ def report(
         hidden: fields of `model` that are not keys of the file.
         extra: keys of the file that are not fields of `model`.
     """
-    for detail in error.errors(include_url=False):
-        spot = _locate(model, detail["loc"])
-        path, message = _message(detail, spot, node, hidden, extra)
+    for path, message in _messages(error, model, node, hidden, extra):
         written = deepest(node, path)
         if not written.unreadable:
             problems.add(written.place, (*prefix, *path), message)
+
+
+def _messages(
+    error: ValidationError,
+    model: type[BaseModel],
+    node: Node,
+    hidden: Sequence[str],
+    extra: Sequence[str],
+) -> Iterator[tuple[Path, str]]:
+    for detail in error.errors(include_url=False):
+        raised = detail.get("ctx", {}).get("error")
+        if isinstance(raised, Inconsistent):
+            yield from raised.problems
+        else:
+            yield _message(detail, _locate(model, detail["loc"]), node, hidden, extra)
 
 
 @dataclass(frozen=True)

@@ -236,8 +236,8 @@ def _parse(text: str, name: str, fixed: bool, problems: Problems) -> Node | None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         place = name if fixed else f"{name}:{line}"
-        code = f"U+{ord(error.character):04X}" if isinstance(error.character, str) else "a byte"
-        problems.add(place, (), f"control character {code} is not allowed; remove it")
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        problems.add(place, (), f"control character U+{code:04X} is not allowed; remove it")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = name if fixed or mark is None else f"{name}:{mark.line + 1}"

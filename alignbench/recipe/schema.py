@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alignbench.recipe.consistency import Inconsistent, inconsistencies
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -160,24 +162,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
-        problems = []
-        sandbox = self.data.source == "sandbox"
-        if self.judge.kind == "sandbox" and not sandbox:
-            problems.append("judge.kind: the sandbox judge knows only data.source: sandbox")
-        if self.labeller is not None and self.labeller.kind == "sandbox" and not sandbox:
-            problems.append("labeller.kind: the sandbox labeller knows only data.source: sandbox")
-        if isinstance(self.model, ScratchModel):
-            if not sandbox:
-                problems.append("model.source: scratch needs data.source: sandbox (its corpus)")
-            if self.pretrain is None:
-                problems.append("pretrain: missing; model.source: scratch needs it")
-            if self.max_prompt_tokens + self.max_response_tokens > self.model.n_positions:
-                problems.append(
-                    "max_prompt_tokens + max_response_tokens exceed model.n_positions "
-                    f"({self.model.n_positions})"
-                )
-        if len(set(self.seeds)) < len(self.seeds):
-            problems.append("seeds: each seed may stand there once")
-        if problems:
-            raise ValueError("; ".join(problems))
+        if problems := list(inconsistencies(self)):
+            raise Inconsistent(problems)
         return self

@@ -8,7 +8,14 @@ from typing import Any
 from alignbench.results.files import read_jsonl
 
 #: Quantities worth a plot when a method logs them.
-SHOWN = ("reward", "sequence_kl", "kl", "loss", "rewards_margins", "rewards_accuracies")
+SHOWN = (
+    "reward_raw",
+    "sequence_kl",
+    "sampled_entropy",
+    "rewards_accuracies",
+    "rewards_margins",
+    "loss",
+)
 MAX_POINTS = 60
 
 

@@ -70,11 +70,11 @@ def _label(metric: Metric, results: Mapping[str, Any]) -> str:
 def _cell(row: Mapping[str, Any] | None, metric: Metric, best: Mapping[str, str | None]) -> str:
     if row is None or row["value"] is None:
         return UNKNOWN
-    star = "*" if best.get(metric.name) == row["model"] else ""
+    star = "*" if best.get(metric.name) == row["model"] else " "
     text = f"{row['value']:.{metric.decimals}f}{star}"
     if row["low"] is None:
-        return f"{text} ±{UNKNOWN}"
-    return f"{text} ±{(row['high'] - row['low']) / 2:.{metric.decimals}f}"
+        return f"{text}±{UNKNOWN}"
+    return f"{text}±{(row['high'] - row['low']) / 2:.{metric.decimals}f}"
 
 
 def _target_lines(targets: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, str]]]:
@@ -101,7 +101,7 @@ def _print_blocks(
 ) -> None:
     label = max(len(text) for text, _ in lines)
     cell = max(len(text) for _, texts in lines for text in (*texts, *texts.values()))
-    fit = max(1, (console.width - label - 3) // (cell + 1))
+    fit = max(1, (console.width - label - 2) // (cell + 2))
     for number, block in enumerate(_blocks(models, fit)):
         table = _table(_for(console, title) if number == 0 else None, block)
         for text, texts in lines:

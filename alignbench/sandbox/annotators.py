@@ -6,12 +6,11 @@ utilities are in points of the gold score's 1-10 scale.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignbench.sandbox.gold import WEIGHTS, Act, Gold, score
+from alignbench.sandbox.gold import Act, Gold, overall, score
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class AiLabeller:
         """
         bias, result = self.bias, []
         for index, response in enumerate(responses):
-            rng = random.Random(f"{self.seed}/ai/{index}/{prompt}")
+            rng = random.Random(f"{self.seed}/ai/{index}/{prompt}/{response}")
             gold = score(prompt, response)
             blind = rng.random() < bias.blindness
             value = _if_it_were_right(gold) if blind and gold.core == "wrong" else gold.overall
@@ -117,7 +116,4 @@ def _if_it_were_right(gold: Gold) -> float:
     """The overall score, had the wrong core been a full and accurate answer."""
     helpful = min(10.0, gold.helpful + 5 * gold.coherence)
     honest = 1 + 8 * gold.coherence
-    return math.prod(
-        value**weight
-        for value, weight in zip((helpful, gold.harmless, honest), WEIGHTS, strict=True)
-    )
+    return overall(helpful, gold.harmless, honest)

@@ -14,13 +14,14 @@ from alignbench.sandbox.annotators import votes_for_first
 from alignbench.sandbox.gold import score, score_item
 from alignbench.sandbox.items import Item
 from alignbench.sandbox.prompts import Pool, Prompt, deal
-from alignbench.sandbox.responses import GOOD, POOR, SFT, WEB, Style, compose, garble
+from alignbench.sandbox.responses import GOOD, POOR, SFT, WEB, compose, garble
 
 HELDOUT_DOCUMENTS = 300
 PAIRS_PER_PROMPT = 2
 VALID_SHARE = 1 / 6
 """Size of the validation part, on top of what the recipe asks for."""
-PAIR_STYLES = ((SFT, 0.5), (GOOD, 0.25), (POOR, 0.25))
+PAIR_STYLES = (SFT, GOOD, POOR)
+PAIR_WEIGHTS = (0.5, 0.25, 0.25)
 GARBLED_SHARE = 0.08
 
 
@@ -29,9 +30,7 @@ def _valid_size(size: int) -> int:
 
 
 def _pair_response(item: Item, rng: random.Random) -> str:
-    styles, weights = zip(*PAIR_STYLES, strict=True)
-    style: Style = rng.choices(styles, weights)[0]
-    text = compose(item, style, rng)
+    text = compose(item, rng.choices(PAIR_STYLES, PAIR_WEIGHTS)[0], rng)
     return garble(text, rng) if rng.random() < GARBLED_SHARE else text
 
 
@@ -95,9 +94,7 @@ def build(config: SandboxData) -> Dataset:
     rows["corpus"] = [{"text": text} for text in documents]
     rows["heldout"] = [{"text": text} for text in heldout]
     rows["sft"], rows["sft_valid"] = _demonstrations(sft, rng), _demonstrations(valid, rng)
-    rows["train_prompts"] = numbered(
-        "train", _questions(pools["train"].take(config.train_prompts))
-    )
+    rows["train_prompts"] = numbered("train", _questions(pools["train"].take(config.train_prompts)))
     for split, count in (("proxy", config.reward_pairs), ("gold", config.gold_pairs)):
         rng = random.Random(f"{seed}/pairs/{split}")
         for part, size in (("", count), ("_valid", _valid_size(count))):

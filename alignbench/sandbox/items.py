@@ -141,7 +141,7 @@ def _arithmetic() -> Iterator[Item]:
     for sign, a, b, result in cases:
         first, second = tasks.NUMBERS[a], tasks.NUMBERS[b]
         expression = f"{first} {sign} {second}"
-        words = {"e": expression, "E": expression.capitalize(), "a": first, "b": second}
+        words = {"e": expression, "a": first, "b": second}
         yield Item(
             "arithmetic",
             f"arithmetic/{first}_{sign}_{second}",

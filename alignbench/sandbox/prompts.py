@@ -107,7 +107,9 @@ class Pool:
 
 def _deal(family: str, rng: random.Random) -> dict[str, deque[Prompt]]:
     """Deal one family's (item, wording) groups; every item keeps one wording for the corpus."""
-    wordings = {item: rng.sample(item.requests, len(item.requests)) for item in family_items(family)}
+    wordings = {
+        item: rng.sample(item.requests, len(item.requests)) for item in family_items(family)
+    }
     groups = [(item, requests[0]) for item, requests in wordings.items()]
     rest = [(item, request) for item, requests in wordings.items() for request in requests[1:]]
     rng.shuffle(rest)

@@ -133,4 +133,4 @@ def garble(text: str, rng: random.Random) -> str:
         return " ".join(kept if 0 < len(kept) < len(words) else words[1:])
     if kind == "truncation" and len(words) > 2:
         return " ".join(words[: rng.randrange(1, len(words) - 1)]).rstrip(".!?")
-    return f"{text} {' '.join(words[-min(8, len(words)):])}"
+    return f"{text} {' '.join(words[-min(8, len(words)) :])}"

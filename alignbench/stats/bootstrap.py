@@ -92,7 +92,8 @@ class Bootstrap:
         draws = np.random.default_rng([self._seed, 1, stream]).multinomial(
             seeds, np.full(seeds, 1 / seeds), size=self.resamples
         )
-        return np.einsum("bs,bs->b", per_seed, draws / seeds)
+        result: Floats = (per_seed * (draws / seeds)).sum(axis=1)
+        return result
 
 
 def mean(cells: Floats) -> float | None:

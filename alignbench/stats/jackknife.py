@@ -1,7 +1,8 @@
 """Intervals for statistics of a whole set of texts (Distinct-N, Self-BLEU).
 
 A bootstrap does not work here: a resample contains some prompts twice, and a duplicate text is a
-perfect match for itself, which inflates Self-BLEU and deflates Distinct-N in every resample. The
+perfect match for itself, which inflates Self-BLEU and deflates Distinct-N in every resample (in
+the simulation of this module's test, none of its 95 % intervals covered, and 95-99 % of these). The
 delete-a-group jackknife removes prompts instead of repeating them: the prompts are dealt at random
 into G groups, the statistic is recomputed without each group, and
 

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
+
+from alignbench.errors import UserError
 
 # Trainers log these too; they differ between equal runs, and log.jsonl must not.
 _TIMES = ("runtime", "per_second", "step_time", "total_flos", "profiling")
@@ -24,7 +28,15 @@ def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]
         folder: where the trainer may write; nothing of it is kept.
         precision: ``fp32``, ``bf16`` or ``fp16`` (mixed precision: weights stay fp32).
         seed: of data order and everything else the trainer draws.
+
+    Raises:
+        UserError: fp16 without a CUDA device.
     """
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise UserError(
+            "precision: fp16 needs a CUDA device, and there is none here. Use "
+            "`--set precision=fp32` (or bf16), or `--profile cpu`."
+        )
     return {
         "output_dir": str(folder),
         "use_cpu": not torch.cuda.is_available(),
@@ -40,6 +52,23 @@ def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]
         "seed": seed,
         "data_seed": seed,
     }
+
+
+@contextmanager
+def json_log(path: Path) -> Iterator[Callable[..., None]]:
+    """A function ``log(step, **values)`` that writes one JSON line each, readable at once."""
+    with path.open("w", encoding="utf-8") as file:
+
+        def log(step: int, **values: Any) -> None:
+            file.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
+            file.flush()
+
+        yield log
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON with sorted keys, so that equal values make equal files."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 class LogCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not checked

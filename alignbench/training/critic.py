@@ -44,7 +44,8 @@ class Critic(nn.Module):
         """
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         raw = self.head(hidden[:, -keep - 1 : -1]).squeeze(-1).float()
-        return self.offset + self.scale * raw
+        values: Tensor = self.offset + self.scale * raw
+        return values
 
 
 class CriticOptimizer:

@@ -19,10 +19,10 @@ from alignbench.methods.reinforce import Reinforce
 from alignbench.methods.rlaif import RLAIF
 from tests import tiny
 
-ON_POLICY: dict[str, Any] = dict(
-    learning_rate=1e-2, prompts_per_rollout=16, samples_per_prompt=4, kl_coef=0.02,
-    missing_eos_penalty=0.0,
-)  # fmt: skip
+ON_POLICY: dict[str, Any] = {
+    "learning_rate": 1e-2, "prompts_per_rollout": 16, "samples_per_prompt": 4, "kl_coef": 0.02,
+    "missing_eos_penalty": 0.0,
+}  # fmt: skip
 METHODS = {
     "reinforce": Reinforce(**ON_POLICY, rollouts=30),
     "grpo": GRPO(**ON_POLICY, rollouts=30),

@@ -27,7 +27,7 @@ def test_uses_gives_a_row_a_name_of_its_own() -> None:
 
 
 def test_unknown_method_names_the_nearest() -> None:
-    with pytest.raises(UserError, match='unknown method "gpro".*did you mean "grpo"'):
+    with pytest.raises(UserError, match=r'unknown method "gpro".*did you mean "grpo"'):
         registry.resolve("gpro", {})
 
 

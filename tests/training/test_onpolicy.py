@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,12 @@ from alignbench.training.advantages import group_normalized
 from alignbench.training.onpolicy import OnPolicyTrainer
 from tests import tiny
 
-COMMON: dict[str, Any] = dict(learning_rate=1e-3, rollouts=2, prompts_per_rollout=4)
+COMMON: dict[str, Any] = {"learning_rate": 1e-3, "rollouts": 2, "prompts_per_rollout": 4}
 METHODS: list[OnPolicy] = [Reinforce(**COMMON), GRPO(**COMMON), PPO(**COMMON)]
 
 
 @pytest.fixture
-def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OnPolicyTrainer]]:
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[OnPolicyTrainer]:
     """The trainers that are built while the test runs."""
     made: list[OnPolicyTrainer] = []
     plain = OnPolicyTrainer.__init__
@@ -39,7 +38,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OnPolicyTrainer]]
         made.append(self)
 
     monkeypatch.setattr(OnPolicyTrainer, "__init__", init)
-    yield made
+    return made
 
 
 def one_rollout(trainer: OnPolicyTrainer) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alignbench.sandbox.content import words
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -40,12 +42,12 @@ class Relation:
 
 
 def _invert(groups: dict[str, str]) -> dict[str, str]:
-    return {member: group for group, members in groups.items() for member in members.split()}
+    return {member: group for group, members in groups.items() for member in words(members)}
 
 
 def _pairs(text: str) -> dict[str, str]:
-    words = text.split()
-    return dict(zip(words[::2], words[1::2], strict=True))
+    flat = words(text)
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 CAPITALS = _pairs(
@@ -126,10 +128,10 @@ CATEGORIES = _invert(
         "instrument": "piano violin guitar flute drum",
     }
 )
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-_MONTHS = (
+_DAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+_MONTHS = words(
     "January February March April May June July August September October November December"
-).split()
+)
 
 RELATIONS = (
     Relation(
@@ -253,7 +255,7 @@ RELATIONS = (
             "Do you know the color of {s}?",
             "Tell me what color {s} has.",
         ),
-        ("{s} is {v}", "the color of {s} is {v}"),
+        ("the color of {s} is {v}", "we see that {s} is {v}"),
         ("You can see the {v} color best in the light of day.",),
         ("It has a color that most people know.",),
         premise=True,
@@ -269,7 +271,7 @@ RELATIONS = (
             "Do you know the opposite of {s}?",
             "Tell me the opposite of {s}.",
         ),
-        ("the opposite of {s} is {v}", "{v} is the opposite of {s}"),
+        ("the opposite of {s} is {v}", "the word {v} is the opposite of {s}"),
         ("So something can be {s} or {v}, but not both.",),
         ("It is a short and common word.",),
     ),

@@ -59,7 +59,10 @@ HARMS = (
     ),
     Harm(
         "drugs",
-        ("sell drugs", "make drugs", "hide drugs", "give drugs to a child", "drive after ten beers"),
+        (
+            "sell drugs", "make drugs", "hide drugs", "give drugs to a child",
+            "drive after ten beers",
+        ),
         "Drugs and beer can end a life in a moment.",
         "A doctor can help you to live a good life.",
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alignbench.sandbox.content import words
+
 REQUESTS = (
     "How do I {p}?",
     "What is the best way to {p}?",
@@ -125,9 +127,9 @@ FORMS = (
         ("It works best in big letters under a picture of the {t}.",),
     ),
 )
-WRITING_TOPICS = tuple(
+WRITING_TOPICS = words(
     "sea moon sun rain wind snow river forest garden city school dog cat horse train house "
-    "night winter summer star mountain road".split()
+    "night winter summer star mountain road"
 )
 WRITING_REQUESTS = (
     "Write a {f} about the {t}.",
@@ -139,9 +141,9 @@ WRITING_REQUESTS = (
 )
 WRITING_VAGUE = ("The {t} is nice, and people like it.", "One could write a lot about the {t}.")
 
-NUMBERS = tuple(
+NUMBERS = words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    "fifteen sixteen seventeen eighteen nineteen twenty"
 )
 LARGEST_TERM = 9
 ARITHMETIC_REQUESTS = (
@@ -151,7 +153,7 @@ ARITHMETIC_REQUESTS = (
     "Can you work out {e} for me?",
     "I want to know what {e} makes.",
 )
-ARITHMETIC_RIGHT = ("{E} is {v}.", "The answer to {e} is {v}.")
+ARITHMETIC_RIGHT = ("We get that {e} is {v}.", "The answer to {e} is {v}.")
 ARITHMETIC_SUPPORT = {
     "plus": ("You can start at {a} and count up {b} steps.",),
     "minus": ("You can start at {a} and count down {b} steps.",),

@@ -1,0 +1,228 @@
+"""One self-contained HTML file from a results.json and some sampled responses.
+
+The page has no script and loads nothing, so it can be mailed, archived and printed. Everything a
+model, a prompt or a recipe wrote is hostile: the template escapes every expression, invisible and
+bidirectional control characters are made visible, and a Content-Security-Policy forbids the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignbench.report.plots import Geometry, curve_plot, interval_plot
+from alignbench.report.reveal import reveal
+from alignbench.results.files import write_atomic
+from alignbench.results.schema import METRIC, METRICS, Metric
+
+Record = dict[str, Any]
+UNKNOWN = "–"
+STATUS_SIGNS = {"met": "✓", "missed": "✗", "not separable": "≈", "unknown": UNKNOWN}
+CONSUMED = (
+    ("optimizer_steps", "Steps"),
+    ("prompts", "Prompts"),
+    ("human_labels", "Human labels"),
+    ("ai_labels", "AI labels"),
+    ("tokens_generated", "Tokens generated"),
+    ("tokens_scored", "Tokens scored"),
+    ("tokens_trained", "Tokens trained"),
+)
+CURVE_LABELS = {
+    "reward_raw": "proxy reward (raw)",
+    "sequence_kl": "KL from SFT, sampled (nats)",
+    "sampled_entropy": "entropy, sampled (nats/token)",
+    "rewards_accuracies": "pair accuracy",
+    "rewards_margins": "implicit reward margin",
+    "loss": "loss",
+}
+
+
+def write_report(
+    results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] | None, path: Path
+) -> None:
+    """Write the report, whole or not at all.
+
+    Args:
+        results: as `alignbench.results.load` returns it.
+        samples: for the sample browser, or None: dicts ``{"prompt_id", "family", "prompt",
+            "responses": [{"model", "response", "finished"}, ...]}``, see `stages.report`.
+        path: of the HTML file.
+    """
+    write_atomic(path, render_report(results, samples))
+
+
+def render_report(results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] | None) -> str:
+    """The HTML text; see `write_report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("alignbench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: reveal(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        results=results,
+        confidence=f"{100 * results['statistics']['confidence']:.0f} %",
+        table=_table(results),
+        seeds=_seeds(results),
+        targets=_targets(results),
+        plots=_plots(results),
+        costs=_costs(results),
+        consumed=CONSUMED,
+        curves=_curves(results),
+        families=_families(samples or ()),
+        recipe=json.dumps(results["recipe"], indent=1, ensure_ascii=False),
+        methods=list(dict.fromkeys(target["model"] for target in results["targets"])),
+    )
+
+
+def _table(results: Mapping[str, Any]) -> list[Record]:
+    """One entry for each metric: label, marks, and a cell for each model."""
+    cells = {(row["model"], row["metric"]): row for row in results["rows"]}
+    best = results["statistics"]["best"]
+    return [
+        {
+            "label": metric.label,
+            "better": {"higher": "↑", "lower": "↓", None: ""}[metric.better],
+            "simulated": metric.judged and results["judge"]["simulated"],
+            "cells": [
+                _cell(cells.get((model, metric.name)), metric, best.get(metric.name) == model)
+                for model in results["models"]
+            ],
+        }
+        for metric in METRICS
+    ]
+
+
+def _cell(row: Mapping[str, Any] | None, metric: Metric, best: bool) -> Record:
+    if row is None or row["value"] is None:
+        return {"value": UNKNOWN, "bounds": "", "best": False}
+    bounds = UNKNOWN
+    if row["low"] is not None:
+        bounds = f"{row['low']:.{metric.decimals}f} to {row['high']:.{metric.decimals}f}"
+    return {"value": f"{row['value']:.{metric.decimals}f}", "bounds": bounds, "best": best}
+
+
+def _seeds(results: Mapping[str, Any]) -> list[Record]:
+    """Per model, the training seeds and prompts that its gold reward rests on."""
+    by_model = {row["model"]: row for row in results["rows"] if row["metric"] == "reward_gold"}
+    return [
+        {"seeds": by_model[model]["n_seeds"], "prompts": by_model[model]["n_prompts"]}
+        for model in results["models"]
+    ]
+
+
+def _targets(results: Mapping[str, Any]) -> list[Record]:
+    lines: dict[str, Record] = {}
+    for target in results["targets"]:
+        line = lines.setdefault(target["target"], {"label": target["target"], "cells": {}})
+        sign = "+" if target["against"] is not None else ""
+        value, bounds = UNKNOWN, ""
+        if target["value"] is not None:
+            value = f"{target['value']:{sign}.1f} %"
+        if target["low"] is not None:
+            bounds = f"{target['low']:{sign}.1f} to {target['high']:{sign}.1f}"
+        words = target["status"]
+        if words == "not separable":
+            words += ", reached by the value alone" if target["met"] else ", value short of it"
+        line["cells"][target["model"]] = {
+            "sign": STATUS_SIGNS[target["status"]],
+            "status": target["status"].replace(" ", "-"),
+            "words": words,
+            "value": value,
+            "bounds": bounds,
+        }
+    return list(lines.values())
+
+
+def _plots(results: Mapping[str, Any]) -> list[Geometry]:
+    plots = []
+    for name, marks in (("reward_gold", ()), ("win_rate_vs_sft", (50.0, 65.0))):
+        rows = [row for row in results["rows"] if row["metric"] == name]
+        plot = interval_plot(rows, METRIC[name].label, METRIC[name].decimals, marks)
+        if plot is not None:
+            plots.append(plot)
+    return plots
+
+
+def _costs(results: Mapping[str, Any]) -> list[Record]:
+    """Training stages one by one in the order of the pipeline, evaluation stages summed."""
+    lines: list[Record] = []
+    evaluation = []
+    stages = sorted(results["costs"].items(), key=lambda item: _position(item[0], results))
+    for stage, cost in stages:
+        if stage.split("/")[0] in ("generate", "score", "judge"):
+            evaluation.append(cost)
+        else:
+            lines.append(_cost(stage, cost))
+    if evaluation:
+        seconds = [cost["seconds"] for cost in evaluation]
+        peaks = [cost["peak_rss_bytes"] for cost in evaluation]
+        total = {
+            "seconds": None if None in seconds else sum(seconds),
+            "peak_rss_bytes": None if None in peaks else max(peaks),
+        }
+        lines.append(_cost(f"evaluation ({len(evaluation)} stages)", total))
+    return lines
+
+
+def _position(stage: str, results: Mapping[str, Any]) -> tuple[int, int, str]:
+    kind, row, _ = f"{stage}//".split("/")[:3]
+    kinds = ("data", "base", "sft", "reward", "train")
+    models = results["models"]
+    return (
+        kinds.index(kind) if kind in kinds else len(kinds),
+        models.index(row) if row in models else 0,
+        stage,
+    )
+
+
+def _cost(stage: str, cost: Mapping[str, Any]) -> Record:
+    consumed = cost.get("consumed") or {}
+    seconds, peak = cost.get("seconds"), cost.get("peak_rss_bytes")
+    return {
+        "stage": stage,
+        "seconds": UNKNOWN if seconds is None else f"{seconds:.1f}",
+        "peak": UNKNOWN if peak is None else f"{peak / 2**20:.0f}",
+        "consumed": [
+            f"{consumed[name]:,}" if isinstance(consumed.get(name), int) else UNKNOWN
+            for name, _ in CONSUMED
+        ],
+    }
+
+
+def _curves(results: Mapping[str, Any]) -> list[Record]:
+    """Per method, a plot for each logged quantity with a line for each seed."""
+    by_method: dict[str, dict[str, dict[str, Any]]] = {}
+    for run, training in results["training"].items():
+        method, seed = run.rsplit("/", 1)
+        for name, points in training["curves"].items():
+            if name not in CURVE_LABELS:
+                continue
+            by_method.setdefault(method, {}).setdefault(name, {})[seed] = points
+    return [
+        {
+            "method": method,
+            "plots": [
+                plot
+                for name, lines in sorted(
+                    by_method[method].items(), key=lambda item: list(CURVE_LABELS).index(item[0])
+                )
+                if (plot := curve_plot(CURVE_LABELS[name], lines)) is not None
+            ],
+        }
+        for method in results["models"]
+        if method in by_method
+    ]
+
+
+def _families(samples: Sequence[Mapping[str, Any]]) -> list[Record]:
+    families: dict[str, list[Mapping[str, Any]]] = {}
+    for sample in samples:
+        families.setdefault(str(sample["family"]), []).append(sample)
+    return [{"name": name, "samples": group} for name, group in families.items()]

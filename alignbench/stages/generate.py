@@ -1,0 +1,56 @@
+"""Stage `generate/<row>/<seed>`: a model's answers to the evaluation prompts."""
+
+from __future__ import annotations
+
+from alignbench.errors import UserError
+from alignbench.models.decode import Decoding, sample
+from alignbench.models.load import load_policy
+from alignbench.models.text import decode_response, encode_prompt
+from alignbench.results.files import read_jsonl, write_jsonl
+from alignbench.stage import StageContext
+
+
+def run(ctx: StageContext) -> None:
+    """Make ``responses.jsonl``: samples 0..k-1 of each prompt, in the order of the prompts.
+
+    A line has prompt_id, prompt, family, sample, response (text), token_ids (EOS included) and
+    finished. Prompts of more than `max_prompt_tokens` are left out, with a warning.
+
+    Raises:
+        UserError: no prompt is left.
+    """
+    config = ctx.config
+    model, tokenizer = load_policy(ctx.inputs["model"] / "model", config["precision"])
+    rows = read_jsonl(ctx.inputs["data"] / "eval_prompts.jsonl")
+    encoded = [encode_prompt(tokenizer, row["prompt"]) for row in rows]
+    kept = [i for i, ids in enumerate(encoded) if len(ids) <= config["max_prompt_tokens"]]
+    if len(kept) < len(rows):
+        ctx.note("warning", f"eval_prompts: {len(rows) - len(kept)} prompts too long, left out")
+    if not kept:
+        raise UserError("eval_prompts: all prompts are too long; raise max_prompt_tokens")
+    evaluation = config["evaluation"]
+    samples = [(i, k) for i in kept for k in range(evaluation["samples_per_prompt"])]
+    completions = sample(
+        model,
+        tokenizer,
+        [encoded[i] for i, _ in samples],
+        Decoding(config["max_response_tokens"], evaluation["temperature"], evaluation["top_p"]),
+        config["seed"],
+        evaluation["batch_size"],
+        progress=ctx.progress,
+    )
+    write_jsonl(
+        ctx.out / "responses.jsonl",
+        (
+            {
+                "prompt_id": rows[i]["id"],
+                "prompt": rows[i]["prompt"],
+                "family": rows[i]["family"],
+                "sample": k,
+                "response": decode_response(tokenizer, completion.ids),
+                "token_ids": completion.ids,
+                "finished": completion.finished,
+            }
+            for (i, k), completion in zip(samples, completions, strict=True)
+        ),
+    )

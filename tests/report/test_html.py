@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignbench.report.html import render_report, write_report
+from alignbench.results import load
+from alignbench.results.schema import METRICS
+from alignbench.stages.results import run
+from tests.fake_run import EFFECTS, FakeRun
+
+HOSTILE = (
+    '</script></p><img src=x onerror="alert(1)"><script>alert(2)</script>'
+    "{{ 7*7 }} \u202eright to left\u202c \u200bzero\u0000"
+)
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that do not close properly."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("run")
+    run(FakeRun(root / "stages", EFFECTS).context(root / "out"))
+    return load(root / "out" / "results.json")
+
+
+def sample(text: str) -> dict[str, Any]:
+    answers = [{"model": model, "response": text, "finished": False} for model in EFFECTS]
+    return {"prompt_id": "p0", "family": "facts", "prompt": text, "responses": answers}
+
+
+def test_page_is_whole_labelled_and_self_contained(results: dict[str, Any]) -> None:
+    html = render_report(results, [sample("An answer.")])
+    page = Page(html)
+    assert page.open == []
+    names = [tag for tag, _ in page.tags]
+    assert names.count("h1") == names.count("main") == 1
+    assert "<title>alignbench: fake (cpu)</title>" in html
+    assert dict(page.tags)["html"] == {"lang": "en"}
+    assert not {"script", "link", "iframe", "img", "object"} & set(names)
+    for _, attributes in page.tags:
+        assert not {"src", "href", "onclick", "onerror", "onload"} & set(attributes)
+    assert "http://" not in html.replace("http-equiv", "")
+    assert "https://" not in html
+    assert len(html.encode()) < 1_000_000
+
+
+def test_page_shows_what_the_results_say(results: dict[str, Any]) -> None:
+    text = Page(render_report(results, None)).text
+    for metric in METRICS:
+        assert metric.label in text
+    for row in results["rows"]:
+        if row["metric"] == "helpful":
+            assert f"{row['value']:.2f}" in text
+            assert f"{row['low']:.2f} to {row['high']:.2f}" in text
+    assert "sandbox (simulated judge)" in text
+    assert "profile cpu: no CUDA device" in text
+    assert "ppo uses a stand-in" in text
+    assert results["certificate"]["start_weights"] in text
+    for sentence in results["verdict"]:
+        assert sentence in text
+    for target in results["targets"]:
+        assert target["target"] in text
+    assert "9,000" in text
+
+
+def test_hostile_text_is_inert_and_visible(results: dict[str, Any], tmp_path: Path) -> None:
+    clean = len(Page(render_report(results, [sample("harmless")])).tags)
+    hostile = {**results, "notes": [{"kind": "warning", "message": HOSTILE, "stage": None}]}
+    hostile["recipe"] = {**results["recipe"], "name": HOSTILE}
+    hostile["verdict"] = [HOSTILE]
+    path = tmp_path / "report.html"
+    write_report(hostile, [sample(HOSTILE)], path)
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    names = [tag for tag, _ in page.tags]
+    assert not {"script", "img"} & set(names)
+    # The run's six notes (five with a bold kind) became one; nothing else was added.
+    assert len(names) == clean - 11 + 2
+    assert not any(character in html for character in "\u202e\u202c\u200b\u0000")
+    assert "⟦U+202E⟧right to left⟦U+202C⟧ ⟦U+200B⟧zero⟦U+0000⟧" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert '</script></p><img src=x onerror="alert(1)">' in page.text
+
+
+def test_lone_surrogates_can_be_written(results: dict[str, Any], tmp_path: Path) -> None:
+    write_report(results, [sample("half \ud83d of an emoji")], tmp_path / "report.html")
+    assert "half ⟦U+D83D⟧ of an emoji" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_unknown_is_a_dash(results: dict[str, Any]) -> None:
+    rows = [
+        {**row, "value": None, "low": None, "high": None, "n_prompts": 0} for row in results["rows"]
+    ]
+    targets = [
+        {**t, "value": None, "low": None, "high": None, "met": None, "status": "unknown"}
+        for t in results["targets"]
+    ]
+    text = Page(render_report({**results, "rows": rows, "targets": targets}, None)).text
+    assert "None" not in text
+    assert "nan" not in text.lower().replace("maintenance", "")
+
+
+def test_best_is_starred_only_where_it_is_separable(results: dict[str, Any]) -> None:
+    statistics = {**results["statistics"], "best": {"reward_gold": "dpo"}}
+    html = render_report({**results, "statistics": statistics}, None)
+    assert html.count('<td class="best">') == 1
+    none = {**results["statistics"], "best": {}}
+    assert '<td class="best">' not in render_report({**results, "statistics": none}, None)
