@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignbench.errors import StageFailed, UserError, printable
-from alignbench.keys import kind_of
+from alignbench.keys import kind_of, source_digest, stage_key
 from alignbench.machine import usable_cores
 from alignbench.plan import PlannedStage, plan, remaining_paths
 from alignbench.pool import Pool
@@ -250,6 +250,10 @@ class _Run:
 
     def _commit(self, active: _Active, done: Done) -> None:
         item = active.item
+        if _source_changed(item, active.inputs):
+            message = "its source was edited during the run, so its result is not kept; run again"
+            self._fail(active, Failed(message, user=True))
+            return
         try:
             artifact = self.store.commit(
                 active.folder,
@@ -299,6 +303,12 @@ class _Run:
             f"  full log: {log}",
             "  Finished stages are kept; after the repair, the same command continues from there.",
         )
+
+
+def _source_changed(item: PlannedStage, inputs: Mapping[str, Artifact]) -> bool:
+    """Whether the key, and with it the code that the worker may have imported, is another now."""
+    source_digest.cache_clear()
+    return stage_key(item.stage, {role: given.key for role, given in inputs.items()}) != item.key
 
 
 def _tail(log: Path) -> list[str]:

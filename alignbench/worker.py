@@ -148,11 +148,11 @@ def _watch(parent: int) -> None:
 def _run(job: Job, send: Callable[[Message], None]) -> Done | Failed:
     """Run one stage with all its output in its log."""
     _log_to(job.log)
-    started = time.monotonic()
-    _reset_peak_rss()
     try:
         run = _entry(job.entry)
         _same_start(job.threads)
+        _reset_peak_rss()
+        started = time.monotonic()
         run(
             StageContext(
                 out=Path(job.out),

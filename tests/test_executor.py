@@ -55,7 +55,7 @@ class Bench:
         return (self.out / "logs" / f"{name}.log").read_text()
 
 
-@pytest.fixture()
+@pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
@@ -195,7 +195,7 @@ def test_a_killed_worker_is_a_failed_stage(bench: Bench) -> None:
 
 
 def test_a_link_in_the_result_fails_the_stage(bench: Bench) -> None:
-    with pytest.raises(StageFailed, match="cannot be stored: .*link: is a symbolic link"):
+    with pytest.raises(StageFailed, match=r"cannot be stored: .*link: is a symbolic link"):
         bench.run(stage("data", "link"))
     assert not list(bench.store.root.glob("data-*"))
 
@@ -263,6 +263,17 @@ def test_what_was_made_from_other_content_is_made_again(bench: Bench) -> None:
     assert again["sft"].key == made["sft"].key
     assert bench.value(again, "sft") == sha("sft" + bench.value(again, "data"))
     assert "sft: its inputs have changed; made again" in bench.shown.getvalue()
+
+
+def test_code_edited_while_it_runs_is_noticed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = bench.folder / "edited_stage.py"
+    module.write_text("def run(ctx):\n    open(__file__, 'a').write('# edited')\n")
+    monkeypatch.syspath_prepend(str(bench.folder))
+    with pytest.raises(UserError, match="stage data: its source was edited during the run"):
+        bench.run(Stage("data", "edited_stage:run", {}))
+    assert not list(bench.store.root.glob("data-*"))
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,9 @@ def test_save_is_atomic(tmp_path: Path) -> None:
         (lambda r: r.update(schema_version=99), "schema_version is 99"),
         (lambda r: r["targets"][0].update(status="maybe"), "targets.0.status"),
         (lambda r: r.pop("schema_version"), "not a results file"),
+        (lambda r: r["statistics"].pop("best"), "statistics.best"),
+        (lambda r: r["statistics"]["against_sft"][2].pop("p_holm"), "against_sft.2.p_holm"),
+        (lambda r: r["training"]["ppo/0"].update(curves={"loss": [[1]]}), "curves.loss"),
     ],
 )
 def test_malformed_results_are_user_errors(

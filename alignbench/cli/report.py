@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(run: str, out: Path | None) -> None:
     """Make the report of a finished run again.
 
-    It needs the run's results and its responses in the store. RUN is a run folder, or its name below runs/.
+    It needs the run's results and its responses in the store. RUN is a run folder, or its name
+    below runs/.
     """
     from alignbench import run_folder
     from alignbench.errors import UserError

@@ -109,11 +109,19 @@ def _cell(row: Mapping[str, Any] | None, metric: Metric, best: bool) -> Record:
 
 
 def _seeds(results: Mapping[str, Any]) -> list[Record]:
-    """Per model, the training seeds and prompts that its gold reward rests on."""
-    by_model = {row["model"]: row for row in results["rows"] if row["metric"] == "reward_gold"}
-    return [
-        {"seeds": by_model[model]["n_seeds"], "prompts": by_model[model]["n_prompts"]}
+    """Per model, the most training seeds and prompts that a value of it rests on."""
+    rows = {
+        model: [row for row in results["rows"] if row["model"] == model]
         for model in results["models"]
+    }
+    return [
+        {
+            "seeds": max((row["n_seeds"] for row in own), default=UNKNOWN),
+            "prompts": max(
+                (row["n_prompts"] for row in own if row["metric"] != "perplexity"), default=UNKNOWN
+            ),
+        }
+        for own in rows.values()
     ]
 
 

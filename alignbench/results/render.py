@@ -45,7 +45,7 @@ def render_table(console: Console, results: Mapping[str, Any]) -> None:
         )
         for metric in METRICS
     ]
-    title = f"{results['recipe'].get('name', 'results')} (profile {results['profile']})"
+    title = f"{results['recipe']['name']} (profile {results['profile']})"
     _print_blocks(console, title, results["models"], lines)
     say(f"±: half of the {confidence} interval.  *: better than every other model, separably.")
     mark = "s: " if results["judge"]["simulated"] else "Judge: "

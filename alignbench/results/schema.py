@@ -100,18 +100,63 @@ class _Note(_Loose):
     message: str
 
 
+class _Test(_Loose):
+    model: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_holm: float | None
+    verdict: Literal["better", "worse", "not separable"]
+
+
+class _SftTest(_Test):
+    metric: str
+
+
+class _PairTest(_Test):
+    other: str
+
+
+class _Inconsistency(_Loose):
+    pairs: int
+    inconsistent_percent: float | None
+
+
+class _Statistics(_Loose):
+    confidence: float = Field(gt=0, lt=1)
+    diversity_samples: int
+    against_sft: list[_SftTest]
+    between_methods: list[_PairTest]
+    best: dict[str, str | None]
+    judge_inconsistency: _Inconsistency
+
+
+class _Judge(_Loose):
+    name: str
+    simulated: bool
+
+
+class _Training(_Loose):
+    curves: dict[str, list[tuple[float, float]]]
+
+
+class _Recipe(_Loose):
+    name: str
+
+
 class _Results(_Loose):
     schema_version: int
-    recipe: dict[str, Any]
+    recipe: _Recipe
     profile: str
     models: list[str] = Field(min_length=1)
-    judge: dict[str, Any]
+    judge: _Judge
     rows: list[_Row] = Field(min_length=1)
     targets: list[_Target]
     flags: list[_Flag]
     notes: list[_Note]
     verdict: list[str]
-    statistics: dict[str, Any]
+    statistics: _Statistics
+    training: dict[str, _Training]
     certificate: dict[str, Any]
     costs: dict[str, dict[str, Any]]
     reward_models: dict[str, dict[str, Any]]
@@ -180,11 +225,3 @@ def rounded_floats(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [rounded_floats(item) for item in value]
     return value
-
-
-def cell(results: Mapping[str, Any], model: str, metric: str) -> dict[str, Any] | None:
-    """The row of results for one model and metric, None when there is none."""
-    for row in results["rows"]:
-        if row["model"] == model and row["metric"] == metric:
-            return dict(row)
-    return None

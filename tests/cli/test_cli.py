@@ -40,7 +40,7 @@ class Shell:
         return code, out, err
 
 
-@pytest.fixture()
+@pytest.fixture
 def shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Shell:
@@ -50,7 +50,7 @@ def shell(
     return Shell(capsys)
 
 
-@pytest.fixture()
+@pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alignbench.pipeline.build", fake_pipeline.build)
 

@@ -42,7 +42,7 @@ profiles:
 Write = Callable[[str], Path]
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write a recipe and return its path; messages then show it as ``r.yaml``."""
     monkeypatch.chdir(tmp_path)
@@ -320,7 +320,8 @@ def test_loading_imports_no_torch(write: Write) -> None:
     path = write(one_profile())
     code = (
         "import sys; from pathlib import Path; from alignbench.recipe.load import load;"
-        f"load(Path({str(path)!r})); print([m for m in ('torch', 'trl', 'pandas') if m in sys.modules])"
+        f"load(Path({str(path)!r}));"
+        "print([name for name in ('torch', 'trl', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -36,7 +36,7 @@ class Machine:
             self.monkeypatch.setattr(f"alignbench.machine.{name}", answer)
 
 
-@pytest.fixture()
+@pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
