@@ -9,16 +9,20 @@ Stages talk through files only; `stage.Stage` says what one is, `executor.execut
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from alignbench.digest import sha256_file, sha256_json
 from alignbench.methods.base import Need
 from alignbench.methods.registry import method_class, resolve
 from alignbench.recipe.schema import Recipe
 from alignbench.stage import Stage
 
-MODELS = ("alignbench.models",)
+FILES = ("alignbench.files",)
+MODELS = ("alignbench.models", *FILES)
 TRAINING = (*MODELS, "alignbench.training.common")
-SANDBOX = ("alignbench.sandbox", "alignbench.data")
+HARNESS = (*TRAINING, "alignbench.methods.base", "alignbench.methods.meter")
+SANDBOX = ("alignbench.sandbox", "alignbench.data", *FILES)
 
 
 def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
@@ -45,6 +49,16 @@ def _limits(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _content(section: dict[str, Any]) -> str | None:
+    """Digest of the local file or folder that a section names, so that a changed one counts."""
+    path = Path(section.get("path", "")).expanduser()
+    if "path" not in section or not path.exists():
+        return None
+    # Links are followed: a snapshot in the hub's cache consists of nothing else.
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return sha256_json({f.relative_to(path).as_posix(): sha256_file(f) for f in files})
+
+
 def _shared(recipe: Recipe) -> list[Stage]:
     """What all methods start from: data, base, SFT and the two reward models."""
     limits = _limits(recipe)
@@ -63,11 +77,21 @@ def _shared(recipe: Recipe) -> list[Stage]:
         )
     ]
     return [
-        Stage("data", "alignbench.stages.data:run", {"data": dump["data"]}, code=SANDBOX),
+        Stage(
+            "data",
+            "alignbench.stages.data:run",
+            {"data": dump["data"], "content": _content(dump["data"])},
+            code=SANDBOX,
+        ),
         Stage(
             "base",
             "alignbench.stages.base:run",
-            {"model": dump["model"], "pretrain": dump["pretrain"], **limits},
+            {
+                "model": dump["model"],
+                "content": _content(dump["model"]),
+                "pretrain": dump["pretrain"],
+                **limits,
+            },
             {"data": "data"},
             TRAINING,
             threads=2,  # nothing else can run beside it
@@ -110,7 +134,7 @@ def _training(recipe: Recipe) -> list[Stage]:
                 "alignbench.stages.method:run",
                 {**config, "seed": seed},
                 inputs,
-                (cls.__module__, *cls.code, *(SANDBOX if labeller == "sandbox" else ())),
+                (cls.__module__, *cls.code, *HARNESS, *(SANDBOX if labeller == "sandbox" else ())),
             )
             for seed in recipe.seeds
         ]
@@ -139,7 +163,7 @@ def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: 
     decoding = {k: evaluation[k] for k in ("samples_per_prompt", "temperature", "top_p")}
     responses = f"generate/{row}/{seed}"
     judge = {"judge": recipe.judge.model_dump(mode="json")}
-    scorers = ("alignbench.metrics", "alignbench.judges", *SANDBOX)
+    scorers = ("alignbench.metrics", "alignbench.judges", *MODELS, *SANDBOX)
     return [
         Stage(
             responses,
@@ -164,7 +188,7 @@ def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: 
                 "reward_proxy": "reward/proxy",
                 "reward_gold": "reward/gold",
             },
-            (*MODELS, *scorers),
+            scorers,
         ),
         Stage(
             f"judge/{row}/{seed}",
@@ -207,6 +231,7 @@ def _report(
                 "alignbench.stats",
                 "alignbench.metrics.diversity",
                 "alignbench.judges.base",
+                *FILES,
             ),
         ),
         Stage(
@@ -214,6 +239,6 @@ def _report(
             "alignbench.stages.report:run",
             {},
             {"data": "data", "results": "results", **responses},
-            ("alignbench.report", "alignbench.results"),
+            ("alignbench.report", "alignbench.results", *FILES),
         ),
     ]

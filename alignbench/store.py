@@ -187,26 +187,8 @@ class Store:
         """
         if (temporary / MANIFEST).exists():
             raise UserError(f"stage {stage.name}: {MANIFEST} is the store's own file; rename yours")
-        files = sha256_tree(temporary)
-        manifest: dict[str, Any] = {
-            "schema_version": SCHEMA,
-            "key": key,
-            "stage": stage.name,
-            "entry": stage.entry,
-            "config": stage.config,
-            "inputs": {
-                role: {"key": artifact.key, "digest": artifact.digest}
-                for role, artifact in inputs.items()
-            },
-            "files": files,
-            "digest": content_digest(files),
-            "notes": [dict(note) for note in notes],
-            "seconds": round(seconds, 3),
-            "peak_rss_bytes": peak_rss_bytes,
-            "environment": _environment(stage.threads),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-        manifest = json.loads(canonical_json(manifest))
+        manifest = _manifest(stage, key, inputs, sha256_tree(temporary), notes)
+        manifest |= {"seconds": round(seconds, 3), "peak_rss_bytes": peak_rss_bytes}
         manifest["seal"] = _seal(manifest)
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         _flush(temporary)
@@ -239,6 +221,33 @@ def is_stale(artifact: Artifact, inputs: Mapping[str, Artifact]) -> bool:
 def content_digest(files: Mapping[str, FileDigest]) -> str:
     """One digest for a folder's files: names and content."""
     return sha256_json({name: entry["sha256"] for name, entry in files.items()})
+
+
+def _manifest(
+    stage: Stage,
+    key: str,
+    inputs: Mapping[str, Artifact],
+    files: Mapping[str, FileDigest],
+    notes: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    manifest = {
+        "schema_version": SCHEMA,
+        "key": key,
+        "stage": stage.name,
+        "entry": stage.entry,
+        "config": stage.config,
+        "inputs": {
+            role: {"key": artifact.key, "digest": artifact.digest}
+            for role, artifact in inputs.items()
+        },
+        "files": files,
+        "digest": content_digest(files),
+        "notes": [dict(note) for note in notes],
+        "environment": _environment(stage.threads),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    plain: dict[str, Any] = json.loads(canonical_json(manifest))
+    return plain
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

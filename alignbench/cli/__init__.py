@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from alignbench import __version__
-from alignbench.errors import Exit, UserError, nearest
+from alignbench.errors import Exit, UserError, nearest, printable
 
 COMMANDS = ("run", "plan", "show", "report", "methods", "data", "doctor")
 
@@ -91,4 +91,4 @@ def dispatch(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)

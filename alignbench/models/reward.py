@@ -54,8 +54,11 @@ class Calibration:
         margins = np.asarray(chosen) - np.asarray(rejected)
         reference = [*map(float, chosen), *map(float, rejected)]
         spread = float(np.std(reference))
-        if spread == 0:
-            raise UserError("reward model: it gives all held-out responses the same score.")
+        if not spread > 0:  # NaN too
+            raise UserError(
+                "reward model: it gives all held-out responses the same score, or none; lower "
+                "reward_model.learning_rate."
+            )
         fit = minimize_scalar(
             lambda log_a: float(np.logaddexp(0, -np.exp(log_a) * margins).sum()),
             bounds=(np.log(0.01 / spread), np.log(10 / spread)),

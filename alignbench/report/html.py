@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignbench.files import write_atomic
 from alignbench.report.plots import Geometry, curve_plot, interval_plot
 from alignbench.report.reveal import reveal
-from alignbench.results.files import write_atomic
 from alignbench.results.schema import METRIC, METRICS, Metric
 
 Record = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alignbench.results.files import read_jsonl
+from alignbench.files import read_jsonl
 
 #: Quantities worth a plot when a method logs them.
 SHOWN = (

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl
 from alignbench.judges.base import outcome
-from alignbench.results.files import read_jsonl
 from alignbench.stats.bootstrap import Floats
 
 Record = dict[str, Any]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alignbench.errors import UserError
-from alignbench.results.files import write_atomic
+from alignbench.files import write_atomic
 
 SCHEMA_VERSION = 1
 SIGNIFICANT_DIGITS = 10

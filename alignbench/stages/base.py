@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl
 from alignbench.models.load import (
     device,
     load_hub,
@@ -29,7 +30,6 @@ from alignbench.models.load import (
 from alignbench.models.logprobs import token_logprobs
 from alignbench.models.tokenizer import train_tokenizer
 from alignbench.recipe.schema import HubModel, LocalModel, Pretrain, ScratchModel
-from alignbench.results.files import read_jsonl
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,

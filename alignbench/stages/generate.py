@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.models.decode import Decoding, sample
 from alignbench.models.load import load_policy
 from alignbench.models.text import decode_response, encode_prompt
-from alignbench.results.files import read_jsonl, write_jsonl
 from alignbench.stage import StageContext
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.judges.base import Judge
 from alignbench.judges.reward import RewardModelJudge
-from alignbench.results.files import read_jsonl, write_jsonl
 from alignbench.stage import StageContext
 
 Record = dict[str, Any]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl
 from alignbench.methods.base import Inputs, Labeller, Method, Need, Pair, Policy
 from alignbench.methods.meter import Meter, peak_rss_bytes
 from alignbench.methods.registry import resolve
@@ -16,6 +17,7 @@ from alignbench.models.load import load_policy, save_model, weights_digest
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
 from alignbench.stage import StageContext
+from alignbench.training.common import json_log, write_json
 
 
 class RewardModelLabeller:
@@ -44,7 +46,7 @@ def run(ctx: StageContext) -> None:
     scratch = ctx.out / "scratch"
     scratch.mkdir()
     meter = Meter()
-    with (ctx.out / "log.jsonl").open("w", encoding="utf-8") as log:
+    with json_log(ctx.out / "log.jsonl") as log:
         inputs = _inputs(ctx, method, policy, scratch, log)
         method.train(policy, inputs, meter)
     seconds = meter.seconds()
@@ -60,12 +62,14 @@ def run(ctx: StageContext) -> None:
         "consumed": meter.bill(),
         **inputs.facts,
     }
-    _write(ctx.out / "metrics.json", metrics)
+    write_json(ctx.out / "metrics.json", metrics)
     # Times and memory apart, so that metrics.json is equal in equal runs.
-    _write(ctx.out / "cost.json", {"seconds": seconds, "peak_rss_bytes": peak_rss_bytes()})
+    write_json(ctx.out / "cost.json", {"seconds": seconds, "peak_rss_bytes": peak_rss_bytes()})
 
 
-def _inputs(ctx: StageContext, method: Method, policy: Policy, scratch: Path, log: Any) -> Inputs:
+def _inputs(
+    ctx: StageContext, method: Method, policy: Policy, scratch: Path, log: Callable[..., None]
+) -> Inputs:
     """What `method.needs`, and nothing more, so that no method can use what it did not declare."""
     config = ctx.config
 
@@ -75,18 +79,14 @@ def _inputs(ctx: StageContext, method: Method, policy: Policy, scratch: Path, lo
             raise RuntimeError("the reference checkpoint changed on disk (weights digests differ)")
         return frozen.requires_grad_(False)
 
-    def write_log(step: int, **values: Any) -> None:
-        log.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
-        log.flush()
-
     data = ctx.inputs["data"]
     fits = _PromptFilter(policy.tokenizer, config["max_prompt_tokens"])
     pairs = prompts = None
     if Need.PAIRS in method.needs:
-        rows = fits(_read(data / "pairs_proxy.jsonl"))
+        rows = fits(read_jsonl(data / "pairs_proxy.jsonl"))
         pairs = [Pair(row["prompt"], row["chosen"], row["rejected"]) for row in rows]
     if Need.PROMPTS in method.needs:
-        prompts = [row["prompt"] for row in fits(_read(data / "train_prompts.jsonl"))]
+        prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
         ctx.note("warning", f"{config['row']}: {fits.dropped} prompts too long, left out")
     scorer = RewardScorer.load(ctx.inputs["reward"]) if "reward" in ctx.inputs else None
@@ -101,7 +101,7 @@ def _inputs(ctx: StageContext, method: Method, policy: Policy, scratch: Path, lo
         max_prompt_tokens=config["max_prompt_tokens"],
         max_response_tokens=config["max_response_tokens"],
         precision=config["precision"],
-        log=write_log,
+        log=log,
         progress=ctx.progress,
         note=ctx.note,
     )
@@ -132,12 +132,3 @@ class _PromptFilter:
                 f"no training prompt has at most {self.limit} tokens; raise max_prompt_tokens"
             )
         return kept
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

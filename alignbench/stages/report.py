@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alignbench.files import read_jsonl
 from alignbench.report.html import write_report
-from alignbench.results.files import read_jsonl
 from alignbench.results.schema import load
 from alignbench.stage import StageContext
 

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from trl import RewardConfig, RewardTrainer
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl
 from alignbench.models.load import init_reward, save_model, weights_digest
 from alignbench.models.reward import Calibration, RewardScorer
 from alignbench.models.text import encode_prompt, encode_response
 from alignbench.recipe.schema import RewardModel
-from alignbench.results.files import read_jsonl
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
@@ -83,7 +83,7 @@ def run(ctx: StageContext) -> None:
         "weights_digest": weights_digest(model),
     }
     write_json(ctx.out / "metrics.json", {**metrics, **facts})
-    _judge(ctx, metrics, settings.minimum_accuracy)
+    _judge(ctx, metrics["accuracy"], settings.minimum_accuracy)
 
 
 def held_out(
@@ -91,7 +91,7 @@ def held_out(
     rejected: Sequence[float],
     chosen_lengths: Sequence[int],
     rejected_lengths: Sequence[int],
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """What a reward model's scores on N held-out pairs say about it.
 
     Args:
@@ -102,23 +102,29 @@ def held_out(
         - `accuracy`: share of pairs ranked as labelled, ties counted half;
         - `longer_wins_predicted`, `longer_wins_labels`: among pairs of unequal length, how often
           the longer one has the higher score, or the label; `length_bias` is their difference
-          (0 is no more bias than the labels have);
-        - `length_correlation`: Spearman's, between score and length over all responses;
+          (0 is no more bias than the labels have); None without such a pair;
+        - `length_correlation`: Spearman's, between score and length over all responses; None where
+          all lengths are equal;
         - `score_mean`, `score_std` over all responses, in raw units; `valid_pairs`: N.
     """
     margin = np.asarray(chosen) - np.asarray(rejected)
     longer = np.sign(np.asarray(chosen_lengths) - np.asarray(rejected_lengths))
-    unequal = longer != 0
+    unequal = longer[longer != 0]
     scores = np.concatenate([chosen, rejected])
     lengths = np.concatenate([chosen_lengths, rejected_lengths])
-    predicted = _share((np.sign(margin) * longer)[unequal])
-    labels = _share(longer[unequal])
+    predicted = labels = bias = correlation = None
+    if unequal.size:
+        predicted = _share((np.sign(margin) * longer)[longer != 0])
+        labels = _share(unequal)
+        bias = predicted - labels
+    if np.ptp(lengths) > 0:
+        correlation = float(spearmanr(scores, lengths).statistic)
     return {
         "accuracy": _share(np.sign(margin)),
         "longer_wins_predicted": predicted,
         "longer_wins_labels": labels,
-        "length_bias": predicted - labels,
-        "length_correlation": float(spearmanr(scores, lengths).statistic),
+        "length_bias": bias,
+        "length_correlation": correlation,
         "score_mean": float(scores.mean()),
         "score_std": float(scores.std(ddof=1)),
         "valid_pairs": len(margin),
@@ -130,11 +136,11 @@ def _share(signs: np.ndarray) -> float:
     return float((signs.mean() + 1) / 2)
 
 
-def _judge(ctx: StageContext, metrics: dict[str, float], minimum: float) -> None:
-    if metrics["accuracy"] < minimum:
+def _judge(ctx: StageContext, accuracy: float | None, minimum: float) -> None:
+    if accuracy is not None and accuracy < minimum:
         ctx.note(
             "warning",
-            f"reward/{ctx.config['split']}: held-out accuracy is {metrics['accuracy']:.1%}, below "
+            f"reward/{ctx.config['split']}: held-out accuracy is {accuracy:.1%}, below "
             f"{minimum:.0%}. Methods trained on it may not improve on SFT, and their rewards mean "
             "little. Use more pairs (data.reward_pairs, data.gold_pairs), more "
             "reward_model.epochs, or a better base model.",

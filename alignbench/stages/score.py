@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.metrics.perplexity import corpus_nll
 from alignbench.models.load import load_policy
 from alignbench.models.logprobs import sequence_kl
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
-from alignbench.results.files import read_jsonl, write_jsonl
 from alignbench.stage import StageContext
 
 Record = dict[str, Any]

@@ -11,10 +11,10 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 from trl import SFTConfig, SFTTrainer
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl
 from alignbench.models.load import load_policy, save_model, weights_digest
 from alignbench.models.text import encode_prompt, encode_response
 from alignbench.recipe.schema import Sft
-from alignbench.results.files import read_jsonl
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,

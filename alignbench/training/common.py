@@ -67,8 +67,9 @@ def json_log(path: Path) -> Iterator[Callable[..., None]]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented JSON with sorted keys, so that equal values make equal files."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """Indented JSON with sorted keys, so that equal values make equal files; no NaN."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 class LogCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not checked

@@ -95,9 +95,10 @@ class TestCalibration:
         found = Calibration.fit(chosen, [0.0, 0.0])
         assert found.scale * 0.5 == pytest.approx(bound, rel=1e-3)
 
-    def test_a_constant_reward_is_refused(self) -> None:
+    @pytest.mark.parametrize("score", [1.0, math.nan])
+    def test_a_constant_or_diverged_reward_is_refused(self, score: float) -> None:
         with pytest.raises(UserError, match="same score"):
-            Calibration.fit([1.0, 1.0], [1.0, 1.0])
+            Calibration.fit([score, score], [score, score])
 
     def test_file_round_trip(self, tmp_path: Path) -> None:
         fitted = Calibration.fit([1, 1, 1, 0.5], [0, 0, 0.1, 1])

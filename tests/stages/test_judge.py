@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alignbench.errors import UserError
-from alignbench.results.files import read_jsonl, write_jsonl
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.sandbox import gold
 from alignbench.stage import StageContext
 from alignbench.stages import judge

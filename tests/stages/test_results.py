@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from alignbench.errors import UserError
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.metrics.diversity import distinct_n, self_bleu
 from alignbench.results import load
-from alignbench.results.files import read_jsonl, write_jsonl
 from alignbench.stages.results import run
 from tests.fake_run import EFFECTS, FakeRun
 

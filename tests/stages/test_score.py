@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.models.load import load_policy, save_model
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
-from alignbench.results.files import read_jsonl, write_jsonl
 from alignbench.sandbox import gold
 from alignbench.stage import StageContext
 from alignbench.stages import score
