@@ -25,6 +25,7 @@ class DPO(Method):
     code: ClassVar[tuple[str, ...]] = (
         "alignbench.training.preference",
         "alignbench.training.common",
+        "alignbench.training.lm_head",
         "alignbench.models",
     )
 

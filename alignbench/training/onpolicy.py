@@ -31,6 +31,7 @@ from alignbench.models.logprobs import padded_logprobs
 from alignbench.models.text import encode_prompt
 from alignbench.training.common import LogCallback, attach, trainer_arguments
 from alignbench.training.critic import Critic, CriticOptimizer
+from alignbench.training.lm_head import use_plain_head
 
 if TYPE_CHECKING:
     from alignbench.methods.meter import Meter
@@ -101,8 +102,10 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         )
         install_position_ids(self.model)
         self.reference = inputs.reference() if method.kl_in_reward > 0 else None
+        use_plain_head(self.model, method.temperature)
         if self.ref_model is not None:
             install_position_ids(self.ref_model)
+            use_plain_head(self.ref_model, method.temperature)
 
     def attach_critic(self, critic: Critic, optimizer: CriticOptimizer) -> None:
         """Train `critic` beside the policy."""

@@ -19,6 +19,7 @@ from alignbench.methods.base import Inputs, Pair, Policy
 from alignbench.models.load import install_position_ids, weights_digest
 from alignbench.models.text import encode_prompt, encode_response
 from alignbench.training.common import LogCallback, attach, trainer_arguments
+from alignbench.training.lm_head import use_plain_head
 
 if TYPE_CHECKING:
     from alignbench.methods.dpo import DPO
@@ -102,6 +103,8 @@ def train_on_pairs(
     )
     trainer.meter = meter
     install_position_ids(trainer.model)
+    use_plain_head(trainer.model)
+    use_plain_head(trainer.ref_model)
     inputs.facts["reference_digest"] = weights_digest(trainer.ref_model)
     if inputs.facts["reference_digest"] != policy.digest:
         raise RuntimeError("the reference model is not the start model (digests differ)")
