@@ -30,7 +30,10 @@ class ScratchModel(Section):
     n_head: Positive = 4
     n_embd: Positive = 112
     n_positions: Positive = 128
-    vocab_size: Positive = 1024
+    vocab_size: Positive = 1536
+    initializer_range: Rate = 0.06
+    """Standard deviation of the initial weights. GPT-2's 0.02 learns to copy far later at this
+    size: after 0.5M tokens 43 % of topic words right against 53 %."""
 
 
 class HubModel(Section):

@@ -16,7 +16,7 @@ from alignbench.sandbox.responses import WEB, compose
 DIALOGUE = "\n\nHuman: {prompt}\n\nAssistant: {response}"
 PAGE = "Question: {prompt}\nAnswer: {response}"
 
-KIND_WEIGHTS = {"facts": 0.22, "arithmetic": 0.09, "prose": 0.15, "copying": 0.12, "web": 0.42}
+KIND_WEIGHTS = {"facts": 0.16, "arithmetic": 0.06, "prose": 0.08, "copying": 0.14, "web": 0.56}
 """Shares of documents: true statements, sums, good texts of the other families, practice in
 repeating a word (the slow skill of a tiny model, see `_copying`), and raw web answers."""
 

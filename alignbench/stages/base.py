@@ -110,6 +110,7 @@ def scratch_config(spec: ScratchModel, tokenizer: PreTrainedTokenizerBase) -> GP
         n_embd=spec.n_embd,
         n_layer=spec.n_layer,
         n_head=spec.n_head,
+        initializer_range=spec.initializer_range,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -158,8 +159,8 @@ def _train(
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup_fraction,  # below 1: a fraction
-        adam_beta2=0.95,
-        weight_decay=0.1,
+        adam_beta2=0.98,
+        weight_decay=0.0,
         logging_steps=max(1, settings.steps // 100),
         remove_unused_columns=False,
     )

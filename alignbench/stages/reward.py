@@ -24,6 +24,7 @@ from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
     attach,
+    grouped_by_length,
     json_log,
     trainer_arguments,
     write_json,
@@ -39,9 +40,16 @@ class EncodedPairs:
     rejected: list[list[int]]
 
     def dataset(self) -> Dataset:
-        """RewardTrainer's columns for tokenised data: the very ids that `RewardScorer` scores."""
+        """RewardTrainer's columns for tokenised data: the very ids that `RewardScorer` scores.
+
+        (And `length`, for `grouped_by_length`.)
+        """
         join = [
-            {"chosen_ids": [*p, *c], "rejected_ids": [*p, *r]}
+            {
+                "chosen_ids": [*p, *c],
+                "rejected_ids": [*p, *r],
+                "length": len(p) + max(len(c), len(r)),
+            }
             for p, c, r in zip(self.prompts, self.chosen, self.rejected, strict=True)
         ]
         return Dataset.from_list(join)
@@ -172,6 +180,7 @@ def _arguments(settings: RewardModel, scratch: Path, ctx: StageContext, pairs: i
     per_step = settings.batch_size * settings.gradient_accumulation
     arguments: dict[str, Any] = {
         **trainer_arguments(scratch, ctx.config["precision"], ctx.config["seed"]),
+        **grouped_by_length(),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": settings.batch_size,

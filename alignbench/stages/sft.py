@@ -19,6 +19,7 @@ from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
     attach,
+    grouped_by_length,
     json_log,
     trainer_arguments,
     write_json,
@@ -114,6 +115,7 @@ def _arguments(settings: Sft, scratch: Path, precision: str, examples: int) -> S
     every = max(1, steps_per_epoch // settings.evaluations_per_epoch)
     arguments: dict[str, Any] = {
         **trainer_arguments(scratch, precision, settings.seed),
+        **grouped_by_length(),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": settings.batch_size,

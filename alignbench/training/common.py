@@ -54,6 +54,14 @@ def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]
     }
 
 
+def grouped_by_length() -> dict[str, Any]:
+    """Arguments for batches of rows of similar length, which pad less.
+
+    The dataset has a column `length`; it must survive until the sampler, hence no pruning.
+    """
+    return {"train_sampling_strategy": "group_by_length", "remove_unused_columns": False}
+
+
 @contextmanager
 def json_log(path: Path) -> Iterator[Callable[..., None]]:
     """A function ``log(step, **values)`` that writes one JSON line each, readable at once."""

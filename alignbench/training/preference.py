@@ -18,7 +18,12 @@ from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Pair, Policy
 from alignbench.models.load import install_position_ids, weights_digest
 from alignbench.models.text import encode_prompt, encode_response
-from alignbench.training.common import LogCallback, attach, trainer_arguments
+from alignbench.training.common import (
+    LogCallback,
+    attach,
+    grouped_by_length,
+    trainer_arguments,
+)
 from alignbench.training.lm_head import use_plain_head
 
 if TYPE_CHECKING:
@@ -27,18 +32,22 @@ if TYPE_CHECKING:
 
 
 def tokenize_pairs(tokenizer: Any, pairs: Sequence[Pair], max_response: int) -> Dataset:
-    """Columns prompt_ids, chosen_ids, rejected_ids; responses cut at `max_response` tokens."""
-    return Dataset.from_dict(
-        {
-            "prompt_ids": [encode_prompt(tokenizer, pair.prompt) for pair in pairs],
-            "chosen_ids": [
-                encode_response(tokenizer, pair.chosen)[:max_response] for pair in pairs
-            ],
-            "rejected_ids": [
-                encode_response(tokenizer, pair.rejected)[:max_response] for pair in pairs
-            ],
-        }
-    )
+    """Columns prompt_ids, chosen_ids, rejected_ids (cut at `max_response` tokens) and length."""
+    rows = []
+    for pair in pairs:
+        prompt = encode_prompt(tokenizer, pair.prompt)
+        chosen = encode_response(tokenizer, pair.chosen)[:max_response]
+        rejected = encode_response(tokenizer, pair.rejected)[:max_response]
+        length = len(prompt) + max(len(chosen), len(rejected))
+        rows.append(
+            {
+                "prompt_ids": prompt,
+                "chosen_ids": chosen,
+                "rejected_ids": rejected,
+                "length": length,
+            }
+        )
+    return Dataset.from_list(rows)
 
 
 class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -81,6 +90,7 @@ def train_on_pairs(
         ref_model=reference,
         args=DPOConfig(
             **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
+            **grouped_by_length(),
             per_device_train_batch_size=options.batch_size,
             gradient_accumulation_steps=options.gradient_accumulation,
             num_train_epochs=options.epochs,

@@ -37,7 +37,12 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreferenceTraine
 def test_tokenized_pairs_end_in_eos_and_share_no_border() -> None:
     rows = tokenize_pairs(tiny.tokenizer(), [Pair("w1 w2", "good w3", "w4")], 8)
     # Specials are 0 <eos>, 1 <pad>, 2 ">"; words from 3 ("good") on.
-    assert rows[0] == {"prompt_ids": [5, 6, 2], "chosen_ids": [3, 7, 0], "rejected_ids": [8, 0]}
+    assert rows[0] == {
+        "prompt_ids": [5, 6, 2],
+        "chosen_ids": [3, 7, 0],
+        "rejected_ids": [8, 0],
+        "length": 6,
+    }
 
 
 def test_loss_is_the_dpo_formula(tmp_path: Path, trainer: PreferenceTrainer) -> None:
