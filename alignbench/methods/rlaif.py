@@ -89,7 +89,7 @@ class RLAIF(Method):
         assert inputs.labeller is not None
         prompts = list(inputs.prompts)[: self.prompts]
         if len(prompts) < self.prompts:
-            inputs.note("warning", f"rlaif: only {len(prompts)} of {self.prompts} prompts exist")
+            inputs.note("warning", f"only {len(prompts)} of {self.prompts} prompts exist")
         k = self.samples_per_prompt
         ids = [encode_prompt(policy.tokenizer, prompt) for prompt in prompts for _ in range(k)]
         decoding = Decoding(inputs.max_response_tokens, self.temperature)

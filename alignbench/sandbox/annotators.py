@@ -86,6 +86,8 @@ class AiLabeller:
     Deterministic in (seed, prompt, responses and their order).
     """
 
+    name = "sandbox AI labeller (simulated)"
+
     def __init__(self, seed: int = 0, bias: AiBias | None = None) -> None:
         self.seed = seed
         self.bias = bias or AiBias()

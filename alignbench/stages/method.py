@@ -88,7 +88,7 @@ def _inputs(
     if Need.PROMPTS in method.needs:
         prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
-        ctx.note("warning", f"{config['row']}: {fits.dropped} prompts too long, left out")
+        ctx.note("warning", f"{fits.dropped} prompts too long, left out")
     scorer = RewardScorer.load(ctx.inputs["reward"]) if "reward" in ctx.inputs else None
     return Inputs(
         pairs=pairs or (),

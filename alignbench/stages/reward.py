@@ -61,7 +61,7 @@ def run(ctx: StageContext) -> None:
     split, seed = ctx.config["split"], ctx.config["seed"]
     model, tokenizer, pad_added = init_reward(ctx.inputs["sft"] / "model", seed)
     if pad_added:
-        ctx.note("substitution", f'reward/{split}: a pad token "{tokenizer.pad_token}" was added')
+        ctx.note("substitution", f'a pad token "{tokenizer.pad_token}" was added')
     train = _pairs(ctx, tokenizer, f"pairs_{split}")
     valid = _pairs(ctx, tokenizer, f"pairs_{split}_valid")
     scratch = ctx.out / "scratch"
@@ -148,7 +148,7 @@ def _judge(ctx: StageContext, accuracy: float | None, minimum: float) -> None:
     if accuracy is not None and accuracy < minimum:
         ctx.note(
             "warning",
-            f"reward/{ctx.config['split']}: held-out accuracy is {accuracy:.1%}, below "
+            f"held-out accuracy is {accuracy:.1%}, below "
             f"{minimum:.0%}. Methods trained on it may not improve on SFT, and their rewards mean "
             "little. Use more pairs (data.reward_pairs, data.gold_pairs), more "
             "reward_model.epochs, or a better base model.",
