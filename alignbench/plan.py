@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from alignbench.digest import canonical_json
 from alignbench.keys import kind_of, stage_key
 from alignbench.stage import Stage
 from alignbench.store import Artifact, Corrupt, Store, is_stale
@@ -21,7 +22,7 @@ class PlannedStage:
         key: its key in the store.
         cached: it is in the store, made from what its inputs are now (sizes checked; the content
             is verified when the run uses it).
-        seconds_estimate: wall seconds it took before, or stages of its kind did on average; None
+        seconds_estimate: mean wall seconds of past runs with this config, whatever the seed; None
             when the store knows none.
     """
 
@@ -81,21 +82,23 @@ def _peek(store: Store, stage: Stage, key: str) -> Artifact | None:
 
 
 def _estimates(stages: Sequence[Stage], manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Stage name -> seconds of its latest run, else the mean of its kind's runs."""
-    latest: dict[str, tuple[str, float]] = {}
-    kinds: dict[str, list[float]] = {}
+    """Stage name -> mean seconds of past runs of the same work, whatever their seed or inputs.
+
+    Stages of the same kind with another config say nothing: a smoke test's training takes a
+    second, and the real one minutes.
+    """
+    past: dict[str, list[float]] = {}
     for manifest in manifests:
-        name, seconds = str(manifest["stage"]), float(manifest["seconds"])
-        made = (str(manifest["created"]), seconds)
-        latest[name] = max(made, latest.get(name, made))
-        kinds.setdefault(name.split("/")[0], []).append(seconds)
-    estimates = {}
-    for stage in stages:
-        if stage.name in latest:
-            estimates[stage.name] = latest[stage.name][1]
-        elif kind_of(stage.name) in kinds:
-            estimates[stage.name] = fmean(kinds[kind_of(stage.name)])
-    return estimates
+        work = _work(str(manifest["stage"]), manifest["config"])
+        past.setdefault(work, []).append(float(manifest["seconds"]))
+    works = {stage.name: _work(stage.name, stage.config) for stage in stages}
+    return {name: fmean(past[work]) for name, work in works.items() if work in past}
+
+
+def _work(stage_name: str, config: Mapping[str, Any]) -> str:
+    """What a stage does, as text: its kind and config without the seed."""
+    settings = {key: value for key, value in config.items() if key != "seed"}
+    return f"{kind_of(stage_name)} {canonical_json(settings)!r}"
 
 
 def remaining_paths(

@@ -384,13 +384,20 @@ def planned(name: str, seconds: float | None, *inputs: str, cached: bool = False
     return PlannedStage(stage(name, inputs=inputs), "0" * 64, cached, seconds)
 
 
-def test_estimates_come_from_the_store(bench: Bench) -> None:
-    bench.run(stage("train/a/0", seconds=0.3), stage("train/b/0", seconds=0.5))
-    items = plan([stage("train/a/0", x=1), stage("train/new/0"), stage("data")], bench.store)
-    same, alike, unknown = (item.seconds_estimate for item in items)
-    assert same == pytest.approx(0.3, abs=0.1)
-    assert alike == pytest.approx(0.4, abs=0.1)
-    assert unknown is None
+def test_estimates_come_from_past_runs_of_the_same_work(bench: Bench) -> None:
+    bench.run(stage("train/a/0", seconds=0.3, seed=0), stage("train/b/0", seconds=0.5, seed=0))
+    items = plan(
+        [
+            stage("train/a/1", seconds=0.3, seed=1),
+            stage("train/a/0", seconds=0.4, seed=0),
+            stage("data"),
+        ],
+        bench.store,
+    )
+    other_seed, other_config, other_kind = (item.seconds_estimate for item in items)
+    assert other_seed == pytest.approx(0.3, abs=0.1)
+    assert other_config is None
+    assert other_kind is None
 
 
 def test_remaining_paths_by_hand() -> None:

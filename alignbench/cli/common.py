@@ -118,7 +118,7 @@ def summary(planned: Sequence[PlannedStage]) -> str:
     known = [item.seconds_estimate for item in to_run if item.seconds_estimate is not None]
     text = f"{len(planned)} stages: {len(planned) - len(to_run)} in the store, {len(to_run)} to run"
     if not known:
-        return text
+        return f"{text}, of unknown cost: none like them has run here" if to_run else text
     unknown = len(to_run) - len(known)
     and_more = f" and {unknown} of unknown cost" if unknown else ""
     return f"{text}, about {duration(sum(known))} of work{and_more}"

@@ -115,10 +115,17 @@ def perplexity(nll: Floats, tokens: Floats) -> float | None:
 def percentile_interval(
     value: float | None, draws: Floats, n_units: int, confidence: float
 ) -> Interval:
-    """The value with the percentile bounds of its draws; no bounds for fewer than two units."""
+    """The value with the percentile bounds of its draws.
+
+    No bounds for fewer than two units, nor where all draws are equal: units that do not differ
+    (0 refusals in 200 answers, say) tell a bootstrap nothing about its uncertainty, and a width of
+    0 would claim that there is none.
+    """
     known = draws[np.isfinite(draws)]
     if value is None or n_units < 2 or not len(known):
         return Interval(value)
     tail = (1 - confidence) / 2
+    if np.ptp(known) <= 1e-12 * max(1.0, abs(value)):
+        return Interval(value)
     low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(value, float(low), float(high))

@@ -1,0 +1,87 @@
+"""The pipeline of the shipped recipes: order, seeds, and what a change reruns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignbench.keys import stage_key
+from alignbench.pipeline import build
+from alignbench.recipe.load import load
+from alignbench.stage import Stage
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def stages(name: str = "smoke", settings: tuple[str, ...] = (), **chosen: Any) -> list[Stage]:
+    return build(load(RECIPES / f"{name}.yaml", settings=settings, **chosen).recipe)
+
+
+def keys(made: list[Stage]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for stage in made:
+        found[stage.name] = stage_key(stage, {r: found[n] for r, n in stage.inputs.items()})
+    return found
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"), [("smoke", "default"), ("gpt2_all", "cpu"), ("gpt2_all", "gpu")]
+)
+def test_every_recipe_and_profile_builds_in_order(name: str, profile: str) -> None:
+    seen: set[str] = set()
+    for stage in stages(name, profile=profile):
+        assert set(stage.inputs.values()) <= seen, stage.name
+        assert stage.name not in seen
+        seen.add(stage.name)
+    rows = {"base", "sft", "sft_copy", "reinforce", "ppo", "dpo", "grpo", "rlaif"}
+    assert {s.split("/")[1] for s in seen if s.startswith("score/")} == rows
+    assert {f"train/ppo/{seed}" for seed in (0, 1)} <= seen
+
+
+def test_a_methods_option_reruns_only_its_branch() -> None:
+    before = keys(stages())
+    after = keys(stages(settings=("methods.grpo.clip=0.3",)))
+    kinds = ("train", "generate", "score", "judge")
+    expected = {f"{kind}/grpo/{seed}" for kind in kinds for seed in (0, 1)}
+    assert changed(before, after) == expected | {"results", "report"}
+
+
+def test_a_default_written_out_changes_nothing() -> None:
+    after = keys(stages(settings=("methods.grpo.clip=0.2",)))
+    assert changed(keys(stages()), after) <= {"results", "report"}
+
+
+def test_one_seed_less_keeps_the_others_work() -> None:
+    before, after = keys(stages()), keys(stages(seeds="0"))
+    assert {name for name in after if before[name] != after[name]} == {"results", "report"}
+
+
+def test_methods_start_from_one_sft_and_never_see_the_gold_model() -> None:
+    for stage in stages():
+        if stage.name.startswith("train/"):
+            assert stage.inputs["sft"] == "sft"
+            assert "reward/gold" not in stage.inputs.values()
+            assert not any(name.startswith("generate/") for name in stage.inputs.values())
+
+
+def test_the_sentinel_is_the_sft_model_with_other_random_numbers() -> None:
+    made = {stage.name: stage for stage in stages()}
+    sft, copy = made["generate/sft/0"], made["generate/sft_copy/0"]
+    assert sft.inputs == copy.inputs
+    assert sft.config["seed"] != copy.config["seed"]
+
+
+def test_a_changed_local_data_file_changes_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    found = []
+    for text in ("{}\n", "{ }\n"):
+        file.write_text(text)
+        made = stages("gpt2_all", (f"data.path={file}",), profile="gpu")
+        found.append(keys(made)["data"])
+    assert found[0] != found[1]
