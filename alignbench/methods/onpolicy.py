@@ -35,7 +35,7 @@ class OnPolicy(Method):
         "alignbench.training.advantages",
         "alignbench.training.critic",
         "alignbench.training.common",
-        "alignbench.training.lm_head",
+        "alignbench.training.batching",
         "alignbench.models",
     )
     loss_type: ClassVar[Literal["grpo", "bnpo", "luspo"]]

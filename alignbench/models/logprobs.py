@@ -105,8 +105,8 @@ def padded_logprobs(
     attention: torch.Tensor,
     keep: int,
     temperature: float = 1.0,
-) -> torch.Tensor:
-    """Log-probabilities of the last `keep` columns of a padded batch.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the last `keep` columns of a padded batch, and entropies there.
 
     Args:
         ids: (B, P + T), prompts padded to the left and responses to the right.
@@ -115,11 +115,13 @@ def padded_logprobs(
         temperature: logits are divided by it.
 
     Returns:
-        (B, T) float32; values at masked columns mean nothing.
+        Log-probabilities (B, T) and, without gradient, entropies (B, T) of the distributions they
+        were drawn from, both float32; values at masked columns mean nothing.
     """
     logits = model(
         input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=keep + 1
     ).logits[:, :-1]
     logprobs = (logits.float() / temperature).log_softmax(-1)
     picked: torch.Tensor = logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
-    return picked
+    detached = logprobs.detach()
+    return picked, -(detached.exp() * detached).sum(-1)

@@ -95,7 +95,7 @@ class RewardScorer:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         calibration: Calibration | None = None,
-        batch_size: int = 64,
+        batch_size: int = 16,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -103,7 +103,7 @@ class RewardScorer:
         self.batch_size = batch_size
 
     @classmethod
-    def load(cls, folder: Path, precision: str = "fp32", batch_size: int = 64) -> RewardScorer:
+    def load(cls, folder: Path, precision: str = "fp32", batch_size: int = 16) -> RewardScorer:
         """From the output folder of a reward stage: ``model/`` and ``calibration.json``."""
         model, tokenizer = load_reward(folder / "model", precision)
         scorer = cls(model, tokenizer, Calibration.load(folder / "calibration.json"), batch_size)

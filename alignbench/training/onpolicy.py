@@ -8,7 +8,9 @@ accelerate, DeepSpeed, vLLM rollouts, callbacks and resume along. What we replac
   without EOS, which is not what the reward model was trained on;
 * advantages come from the method; the reference of a KL-in-reward method is the harness's, loaded
   from the certified checkpoint, and the one TRL loads for a KL-in-loss method is checked by digest;
-* GPT-2 gets `position_ids` (TRL pads prompts to the left and passes none).
+* GPT-2 gets `position_ids` (TRL pads prompts to the left and passes none);
+* log-probabilities come from `models.logprobs` over rows of similar length: TRL pads a rollout to
+  its longest answer, and its fused LM head computes every logit twice.
 
 `tests/training/test_onpolicy.py` pins every behaviour of TRL that this relies on.
 """
@@ -29,9 +31,9 @@ from alignbench.models.decode import Decoding, sample
 from alignbench.models.load import install_position_ids, weights_digest
 from alignbench.models.logprobs import padded_logprobs
 from alignbench.models.text import encode_prompt
+from alignbench.training.batching import by_length
 from alignbench.training.common import LogCallback, attach, trainer_arguments
 from alignbench.training.critic import Critic, CriticOptimizer
-from alignbench.training.lm_head import use_plain_head
 
 if TYPE_CHECKING:
     from alignbench.methods.meter import Meter
@@ -102,10 +104,8 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         )
         install_position_ids(self.model)
         self.reference = inputs.reference() if method.kl_in_reward > 0 else None
-        use_plain_head(self.model, method.temperature)
         if self.ref_model is not None:
             install_position_ids(self.ref_model)
-            use_plain_head(self.ref_model, method.temperature)
 
     def attach_critic(self, critic: Critic, optimizer: CriticOptimizer) -> None:
         """Train `critic` beside the policy."""
@@ -138,11 +138,9 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
             if self.max_logprob_error is None:
                 self._check_logprobs(ids, attention, logprobs, batch["completion_mask"])
             if self.reference is not None:
-                reference_logprobs = padded_logprobs(
-                    self.reference, ids, attention, keep, self.method.temperature
-                )
+                reference_logprobs = self._logprobs(self.reference, ids, attention, keep)[0]
             if self.critic is not None:
-                values = self.critic(ids, attention, keep) * batch["completion_mask"]
+                values = self._values(ids, attention, keep) * batch["completion_mask"]
         self._charge_scored(batch, attention)
         rollout = Rollout(
             self._scores.to(device),
@@ -160,9 +158,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         self, ids: Tensor, attention: Tensor, sampled: Tensor, mask: Tensor
     ) -> None:
         """Fail if the policy that trains is not the policy that sampled (first rollout only)."""
-        trained = padded_logprobs(
-            self.model, ids, attention, sampled.size(1), self.method.temperature
-        )
+        trained = self._logprobs(self.model, ids, attention, sampled.size(1))[0]
         self.max_logprob_error = float(((trained - sampled) * mask).abs().max())
         limit = LOGPROB_TOLERANCE[self.inputs.precision]
         if self.max_logprob_error > limit:
@@ -170,6 +166,35 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
                 f"log-probabilities of rollout and training differ by {self.max_logprob_error:.2g} "
                 f"(limit {limit}): positions, padding or dropout differ between the two"
             )
+
+    def _logprobs(
+        self, model: Any, ids: Tensor, attention: Tensor, keep: int
+    ) -> tuple[Tensor, ...]:
+        """(B, T) log-probabilities at the sampling temperature, and entropies."""
+
+        def forward(ids: Tensor, attention: Tensor, keep: int) -> tuple[Tensor, ...]:
+            return padded_logprobs(model, ids, attention, keep, self.method.temperature)
+
+        return by_length(forward, ids, attention, keep)
+
+    def _values(self, ids: Tensor, attention: Tensor, keep: int) -> Tensor:
+        """(B, T) values of the critic."""
+        assert self.critic is not None
+        critic = self.critic
+        return by_length(lambda *batch: (critic(*batch),), ids, attention, keep)[0]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor, None]:
+        """TRL's hook for every log-probability it takes: policy, old policy and its reference."""
+        with self.accelerator.autocast():
+            logprobs, entropies = self._logprobs(model, input_ids, attention_mask, logits_to_keep)
+        return logprobs, entropies, None
 
     def _charge_scored(self, batch: dict[str, Any], attention: Tensor) -> None:
         """Charge the forwards without gradient beside the reward model's."""
@@ -211,7 +236,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
 
         assert self.critic is not None
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        values = self.critic(ids, attention, inputs["completion_ids"].size(1))
+        values = self._values(ids, attention, inputs["completion_ids"].size(1))
         loss = clipped_value_loss(
             values,
             inputs["old_values"],

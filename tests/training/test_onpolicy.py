@@ -173,7 +173,7 @@ def test_clipped_policy_loss_of_ppo_by_hand(
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     attention = torch.cat([batch["prompt_mask"], mask], 1)
     with torch.no_grad():
-        now = padded_logprobs(subject.model, ids, attention, mask.size(1))
+        now, _ = padded_logprobs(subject.model, ids, attention, mask.size(1))
     generator = torch.Generator().manual_seed(3)
     old = now - 0.5 * torch.randn(now.shape, generator=generator)
     advantages = torch.randn(now.shape, generator=generator)
@@ -201,7 +201,8 @@ def test_reinforce_gradient_is_advantage_times_score_function(
     trainer.current_gradient_accumulation_steps = 1
     weight = subject.model.transformer.h[0].attn.c_attn.weight
     (found,) = torch.autograd.grad(trainer._compute_loss(trainer.model, batch), weight)
-    logprob = (padded_logprobs(subject.model, ids, attention, mask.size(1)) * mask).sum(1)
+    logprobs, _ = padded_logprobs(subject.model, ids, attention, mask.size(1))
+    logprob = (logprobs * mask).sum(1)
     (expected,) = torch.autograd.grad(-(batch["advantages"] * logprob).mean(), weight)
     assert found.abs().max() > 1e-4
     assert torch.allclose(found, expected, atol=1e-5)
