@@ -12,7 +12,7 @@ from alignbench.recipe.schema import SandboxData
 from alignbench.sandbox import corpus
 from alignbench.sandbox.annotators import votes_for_first
 from alignbench.sandbox.gold import score, score_item
-from alignbench.sandbox.items import Item
+from alignbench.sandbox.items import Item, family_items
 from alignbench.sandbox.prompts import Pool, Prompt, deal
 from alignbench.sandbox.responses import GOOD, POOR, SFT, WEB, compose, garble
 
@@ -22,7 +22,12 @@ VALID_SHARE = 1 / 6
 """Size of the validation part, on top of what the recipe asks for."""
 PAIR_STYLES = (SFT, GOOD, POOR)
 PAIR_WEIGHTS = (0.5, 0.25, 0.25)
-GARBLED_SHARE = 0.08
+GARBLED_SHARE = 0.16
+OFF_TOPIC_SHARE = 0.2
+STRAY_SHARE = 0.1
+"""What weak models do and people do not: answer about something else, or drift there. Without
+such responses among the pairs, reward models learn style alone, and methods learn to please them
+with good style about anything."""
 
 
 def _valid_size(size: int) -> int:
@@ -30,7 +35,12 @@ def _valid_size(size: int) -> int:
 
 
 def _pair_response(item: Item, rng: random.Random) -> str:
-    text = compose(item, rng.choices(PAIR_STYLES, PAIR_WEIGHTS)[0], rng)
+    others = family_items(item.family)
+    about = rng.choice(others) if rng.random() < OFF_TOPIC_SHARE else item
+    text = compose(about, rng.choices(PAIR_STYLES, PAIR_WEIGHTS)[0], rng)
+    if rng.random() < STRAY_SHARE:
+        stray = rng.choice(others)
+        text += " " + rng.choice((*(s for step in stray.right for s in step), *stray.support))
     return garble(text, rng) if rng.random() < GARBLED_SHARE else text
 
 

@@ -49,8 +49,8 @@ WEB = Style(
 )  # fmt: skip
 """The raw web: much of it careless, insulting, wrong or padded."""
 SFT = Style(
-    right=0.58, vague=0.15, both_steps=0.65, support=0.25, flattery=0.33, filler=0.38, hedge=0.1,
-    risk=0.22, care=0.15, over_refusal=0.22, comply=0.28, curt=0.2, support_again=0.2,
+    right=0.58, vague=0.17, both_steps=0.6, support=0.2, flattery=0.4, filler=0.5, hedge=0.1,
+    risk=0.35, care=0.1, over_refusal=0.25, comply=0.4, curt=0.25, support_again=0.2,
     clueless=0.03,
 )  # fmt: skip
 """Demonstrations by average people."""
@@ -125,12 +125,15 @@ def compose(item: Item, style: Style, rng: random.Random) -> str:
 
 
 def garble(text: str, rng: random.Random) -> str:
-    """Damage a text as weak models do: drop words, stop in mid-sentence, or repeat a sentence."""
+    """Damage a text as weak models do: drop words, stop in mid-sentence, jump, or repeat."""
     words = text.split()
-    kind = rng.choice(("dropout", "truncation", "repetition"))
+    kind = rng.choice(("dropout", "truncation", "jump", "repetition"))
     if kind == "dropout" and len(words) > 2:
         kept = [word for word in words if rng.random() > 0.25]
         return " ".join(kept if 0 < len(kept) < len(words) else words[1:])
     if kind == "truncation" and len(words) > 2:
         return " ".join(words[: rng.randrange(1, len(words) - 1)]).rstrip(".!?")
+    if kind == "jump" and len(words) > 4:
+        start = rng.randrange(1, len(words) - 2)
+        return " ".join([*words[:start], *words[start + rng.randrange(1, 3) :]])
     return f"{text} {' '.join(words[-min(8, len(words)) :])}"
