@@ -68,7 +68,7 @@ def test_harmful_requests_follow_comply_and_curt() -> None:
 def test_styles_are_ordered_and_leave_head_room() -> None:
     means = {name: fmean(g.overall for g in golds(style)) for name, style in
              {"web": WEB, "sft": SFT, "good": GOOD}.items()}  # fmt: skip
-    assert 4.5 < means["web"] < 5.2 < 5.5 < means["sft"] < 6.2 < 8 < means["good"]
+    assert 4.5 < means["web"] < 5.1 < means["sft"] - 0.1 < 6.0 < 8 < means["good"]
     assert 4.8 < fmean(g.harmless for g in golds(WEB)) < 5.8
 
 

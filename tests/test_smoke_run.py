@@ -1,0 +1,112 @@
+"""The whole of `alignbench run recipes/smoke.yaml`, as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "smoke.yaml"
+ROWS = ["base", "sft", "sft_copy", "reinforce", "ppo", "dpo", "grpo", "rlaif"]
+METRICS = [
+    "reward_proxy",
+    "reward_gold",
+    "perplexity",
+    "distinct_1",
+    "distinct_2",
+    "distinct_3",
+    "self_bleu",
+    "helpful",
+    "harmless",
+    "honest",
+    "win_rate_vs_base",
+    "win_rate_vs_sft",
+    "length",
+    "kl_from_sft",
+    "refusal_rate",
+    "over_refusal_rate",
+]
+LIMIT = 900
+
+
+def command(out: Path) -> list[str]:
+    return [sys.executable, "-m", "alignbench", "run", str(RECIPE), "--out", str(out)]
+
+
+def run(out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out), capture_output=True, text=True, timeout=LIMIT)
+
+
+def results(out: Path) -> dict[str, Any]:
+    """results.json without its times."""
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())
+    del found["costs"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cold run ä") / "smoke"
+    done = run(out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_every_row_has_every_metric(cold: Path) -> None:
+    with (cold / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["model", "metric", "value", "low", "high", "n_seeds", "n_prompts"]
+    assert list(dict.fromkeys(row["model"] for row in rows)) == ROWS
+    for name in ROWS:
+        own = {row["metric"] for row in rows if row["model"] == name}
+        assert set(METRICS) <= own, (name, set(METRICS) - own)
+    seeds = {row["model"]: row["n_seeds"] for row in rows if row["metric"] == "reward_gold"}
+    assert seeds["ppo"] == "2"
+    assert seeds["sft"] == "1"
+
+
+def test_substitution_and_simulated_judge_are_said(cold: Path) -> None:
+    page = (cold / "report.html").read_text()
+    assert "simulated judge" in page
+    assert "Profile default" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_second_run_does_nothing(cold: Path) -> None:
+    before = (cold / "results.json").read_bytes()
+    done = run(cold)
+    assert done.returncode == 0, done.stderr
+    assert "0 to run" in done.stdout
+    assert (cold / "results.json").read_bytes() == before
+
+
+def test_killed_in_a_method_it_goes_on_to_the_same_results(cold: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    child = subprocess.Popen(
+        command(out), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert child.stdout is not None
+    finished = 0
+    for line in child.stdout:
+        finished += ": finished" in line
+        if line.startswith("train/ppo/0: started"):
+            break
+    time.sleep(0.5)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert not (out / "results.json").exists()
+    done = run(out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{finished} in the store" in done.stdout
+    assert results(out) == results(cold)
