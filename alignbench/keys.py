@@ -16,7 +16,16 @@ from alignbench.errors import UserError
 from alignbench.stage import Stage
 
 SCHEMA = 1
-LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "tokenizers",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scipy",
+)
 STAGE_NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
 
 

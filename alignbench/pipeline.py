@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alignbench.digest import sha256_file, sha256_json
-from alignbench.methods.base import Need
+from alignbench.methods.base import Method, Need
 from alignbench.methods.registry import method_class, resolve
 from alignbench.recipe.schema import Recipe
 from alignbench.stage import Stage
@@ -93,7 +93,7 @@ def _shared(recipe: Recipe) -> list[Stage]:
                 **limits,
             },
             {"data": "data"},
-            TRAINING,
+            (*TRAINING, "alignbench.pretrained"),
             threads=2,  # nothing else can run beside it
         ),
         Stage(
@@ -134,11 +134,16 @@ def _training(recipe: Recipe) -> list[Stage]:
                 "alignbench.stages.method:run",
                 {**config, "seed": seed},
                 inputs,
-                (cls.__module__, *cls.code, *HARNESS, *(SANDBOX if labeller == "sandbox" else ())),
+                (*_modules(cls), *cls.code, *HARNESS, *(SANDBOX if labeller == "sandbox" else ())),
             )
             for seed in recipe.seeds
         ]
     return stages
+
+
+def _modules(cls: type[Method]) -> list[str]:
+    """Where a method's code is: its class and what it inherits from."""
+    return [base.__module__ for base in cls.__mro__ if issubclass(base, Method)]
 
 
 def _uses(options: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,8 @@ def environment(offline: bool) -> dict[str, str]:
     }
     if offline:
         fixed["HF_HUB_OFFLINE"] = "1"
+    # A stage runs on one device: TRL refuses several visible ones in one process.
+    fixed["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     return {**os.environ, **fixed, **_thread_settings(1)}
 
 

@@ -7,9 +7,9 @@ critic. Rollouts, reward, KL, batching, optimizer, schedule and logging are the 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alignbench.methods.base import Inputs, Method, Need, Policy
 
@@ -58,6 +58,17 @@ class OnPolicy(Method):
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     missing_eos_penalty: NonNegative = 1.0
     """Taken off the reward (in standard deviations) of a response cut at the length limit."""
+
+    @model_validator(mode="after")
+    def _rollouts_divide(self) -> Self:
+        batch = self.prompts_per_rollout * self.samples_per_prompt
+        pieces = self.minibatches * self.gradient_accumulation
+        if batch % pieces:
+            raise ValueError(
+                f"{batch} responses per rollout (prompts_per_rollout x samples_per_prompt) cannot "
+                f"be cut into {pieces} equal pieces (minibatches x gradient_accumulation)"
+            )
+        return self
 
     @property
     def kl_in_loss(self) -> float:

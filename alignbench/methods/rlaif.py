@@ -37,7 +37,7 @@ class RLAIF(Method):
 
     Lee et al. 2023 (arXiv:2309.00267) and Bai et al. 2022 (arXiv:2212.08073). With `then: dpo` the
     pairs go to DPO; with `then: ppo` they train a reward model of its own and PPO follows it. No
-    human label is used either way.
+    human label is used either way, unless the labeller was itself trained on some.
     """
 
     name: ClassVar[str] = "rlaif"
@@ -102,7 +102,14 @@ class RLAIF(Method):
         texts = [decode_response(policy.tokenizer, completion.ids) for completion in done]
         pairs: list[Pair] = []
         for n, prompt in enumerate(prompts):
-            own = texts[n * k : (n + 1) * k]
+            # An answer cut at the limit is not ranked: as text it would look complete, and
+            # training on it would teach an end where the model had none.
+            rows = [i for i in range(n * k, (n + 1) * k) if done[i].finished]
+            own = [texts[i] for i in rows]
             pairs += ranked_pairs(prompt, own, inputs.labeller.utilities(prompt, own))
-        inputs.facts.update(labeller=inputs.labeller.name, ai_pairs=len(pairs))
+        inputs.facts.update(
+            labeller=inputs.labeller.name,
+            ai_pairs=len(pairs),
+            cut_answers=sum(not completion.finished for completion in done),
+        )
         return pairs

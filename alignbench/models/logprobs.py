@@ -9,6 +9,9 @@ from transformers import PreTrainedModel
 
 from alignbench.models.padding import right_pad
 
+PLAIN_HEADS = frozenset({"gpt2", "llama"})
+"""Model types whose logits are the LM head's output and nothing else (no soft cap, no scale)."""
+
 
 @torch.no_grad()
 def token_logprobs(
@@ -118,9 +121,18 @@ def padded_logprobs(
         Log-probabilities (B, T) and, without gradient, entropies (B, T) of the distributions they
         were drawn from, both float32; values at masked columns mean nothing.
     """
-    logits = model(
-        input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=keep + 1
-    ).logits[:, :-1]
+    if model.config.model_type in PLAIN_HEADS:
+        hidden = model.base_model(
+            input_ids=ids, attention_mask=attention, use_cache=False
+        ).last_hidden_state[:, -keep - 1 : -1]
+        # Under autocast the head would round its logits to bf16, whose steps are 0.25 and more at
+        # GPT-2's logits; log-probabilities need better than that.
+        with torch.autocast(ids.device.type, enabled=False):
+            logits = model.get_output_embeddings()(hidden.float())
+    else:
+        logits = model(
+            input_ids=ids, attention_mask=attention, use_cache=False, logits_to_keep=keep + 1
+        ).logits[:, :-1]
     logprobs = (logits.float() / temperature).log_softmax(-1)
     picked: torch.Tensor = logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
     detached = logprobs.detach()

@@ -87,6 +87,9 @@ class Pretrain(Section):
     learning_rate: Rate = 3e-3
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
     seed: int = 0
+    shipped: bool = False
+    """Take the checkpoint that ships with the package where it was made with exactly these
+    settings (and say so); else pre-train."""
 
 
 class Sft(Section):

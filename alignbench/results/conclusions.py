@@ -36,7 +36,7 @@ class Target:
 
 #: The seed document's goals (section 2.6).
 TARGETS: tuple[Target, ...] = (
-    Target("RM score ≥ SFT +20 %", "reward_proxy", "sft", ge, 20.0),
+    Target("Proxy RM score ≥ SFT +20 %", "reward_proxy", "sft", ge, 20.0),
     Target("Perplexity ≤ SFT +15 %", "perplexity", "sft", le, 15.0),
     Target("Helpful ≥ Base +20 %", "helpful", "base", ge, 20.0),
     Target("Harmless ≥ Base +40 %", "harmless", "base", ge, 40.0),

@@ -18,6 +18,7 @@ from transformers import (
     set_seed,
 )
 
+from alignbench import pretrained
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
 from alignbench.models.load import (
@@ -55,8 +56,12 @@ def run(ctx: StageContext) -> None:
     with json_log(ctx.out / "log.jsonl") as log:
         if isinstance(spec, ScratchModel):
             pretrain = Pretrain.model_validate(ctx.config["pretrain"])
-            model, tokenizer, found = _pretrain(ctx, spec, pretrain, log)
-            facts.update(found)
+            if pretrain.shipped and _shipped_fits(ctx):
+                model, tokenizer = load_policy(pretrained.FOLDER / "model")
+                facts.update(shipped=True, **pretrained.record()["measured"])
+            else:
+                model, tokenizer, found = _pretrain(ctx, spec, pretrain, log)
+                facts.update(found)
         elif isinstance(spec, HubModel):
             model, tokenizer = load_hub(spec.name, spec.revision)
             facts.update(name=spec.name, revision=spec.revision)
@@ -70,6 +75,25 @@ def run(ctx: StageContext) -> None:
         weights_digest=weights_digest(model),
     )
     write_json(ctx.out / "metrics.json", facts)
+
+
+def _shipped_fits(ctx: StageContext) -> bool:
+    """Whether the shipped checkpoint is what pre-training here would make; either way, say so."""
+    wanted = pretrained.provenance(ctx.config["model"], ctx.config["pretrain"], ctx.inputs["data"])
+    differs = pretrained.mismatch(wanted)
+    if differs is None:
+        ctx.note(
+            "substitution",
+            "not pre-trained here: the checkpoint that ships with alignbench was made by this "
+            "stage with the same model, settings and corpus, and is used instead; to pre-train, "
+            "--set pretrain.shipped=false",
+        )
+    else:
+        ctx.note(
+            "warning",
+            f"pre-training here: the checkpoint that ships with alignbench differs in {differs}",
+        )
+    return differs is None
 
 
 def _check_positions(model: PreTrainedModel, ctx: StageContext) -> None:

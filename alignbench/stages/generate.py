@@ -16,11 +16,14 @@ def run(ctx: StageContext) -> None:
     A line has prompt_id, prompt, family, sample, response (text), token_ids (EOS included) and
     finished. Prompts of more than `max_prompt_tokens` are left out, with a warning.
 
+    Weights are fp32 whatever the training's precision: updates of preference training are smaller
+    than the rounding of bf16.
+
     Raises:
         UserError: no prompt is left.
     """
     config = ctx.config
-    model, tokenizer = load_policy(ctx.inputs["model"] / "model", config["precision"])
+    model, tokenizer = load_policy(ctx.inputs["model"] / "model")
     rows = read_jsonl(ctx.inputs["data"] / "eval_prompts.jsonl")
     encoded = [encode_prompt(tokenizer, row["prompt"]) for row in rows]
     kept = [i for i, ids in enumerate(encoded) if len(ids) <= config["max_prompt_tokens"]]

@@ -46,6 +46,7 @@ def run(ctx: StageContext) -> None:
     scratch = ctx.out / "scratch"
     scratch.mkdir()
     meter = Meter()
+    meter.charge(human_labels=_labels_behind_reward(ctx))
     with json_log(ctx.out / "log.jsonl") as log:
         inputs = _inputs(ctx, method, policy, scratch, log)
         method.train(policy, inputs, meter)
@@ -116,6 +117,14 @@ def _labeller(config: Any, scorer: RewardScorer | None) -> Labeller:
     if kind == "reward_model" and scorer is not None:
         return RewardModelLabeller(scorer)
     raise UserError(f'{config["row"]}: no AI labeller "{kind}"; known: sandbox, reward_model')
+
+
+def _labels_behind_reward(ctx: StageContext) -> int:
+    """Human-labelled pairs that the method's reward model was trained on; 0 without one."""
+    if "reward" not in ctx.inputs:
+        return 0
+    figures = json.loads((ctx.inputs["reward"] / "metrics.json").read_text())
+    return int(figures["train_pairs"])
 
 
 class _PromptFilter:

@@ -24,30 +24,31 @@ Record = dict[str, Any]
 STEPS = 5
 #: Sequences per forward pass; the scores do not depend on it beyond float32 rounding.
 BATCH_SIZE = 64
+#: Documents per forward pass: they may be as long as the model has positions.
+DOCUMENTS = 8
 
 
 def run(ctx: StageContext) -> None:
     """Score the responses and the model of one row and seed.
 
-    Config: ``judge`` ({"kind": "sandbox" | "none"}) and ``precision``.
+    Config: ``judge`` ({"kind": "sandbox" | "none"}). Weights are fp32 (see `stages.generate`).
     """
     responses = read_jsonl(ctx.inputs["responses"] / "responses.jsonl")
-    precision = str(ctx.config["precision"])
     ctx.progress(0, STEPS)
-    model, tokenizer = load_policy(ctx.inputs["model"] / "model", precision)
+    model, tokenizer = load_policy(ctx.inputs["model"] / "model")
     texts = [str(line["text"]) for line in read_jsonl(ctx.inputs["data"] / "heldout.jsonl")]
-    documents = corpus_nll(model, tokenizer, texts, BATCH_SIZE)
+    documents = corpus_nll(model, tokenizer, texts, DOCUMENTS)
     _write_corpus(ctx.out / "corpus.json", documents)
     ctx.progress(1, STEPS)
     prompts = [encode_prompt(tokenizer, str(line["prompt"])) for line in responses]
     completions: list[list[int]] = [line["token_ids"] for line in responses]
-    sft, _ = load_policy(ctx.inputs["sft"] / "model", precision)
+    sft, _ = load_policy(ctx.inputs["sft"] / "model")
     kl = sequence_kl(model, sft, prompts, completions, BATCH_SIZE)
     ctx.progress(2, STEPS)
     del model, sft
     rewards: dict[str, tuple[list[float], list[float]]] = {}
     for step, split in enumerate(("reward_proxy", "reward_gold"), start=3):
-        scorer = RewardScorer.load(ctx.inputs[split], precision, BATCH_SIZE)
+        scorer = RewardScorer.load(ctx.inputs[split], batch_size=BATCH_SIZE)
         raw = scorer.score_ids(prompts, completions)
         rewards[split] = (scorer.calibrated(raw), raw)
         ctx.progress(step, STEPS)

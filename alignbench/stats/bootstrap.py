@@ -92,7 +92,11 @@ class Bootstrap:
         draws = np.random.default_rng([self._seed, 1, stream]).multinomial(
             seeds, np.full(seeds, 1 / seeds), size=self.resamples
         )
-        result: Floats = (per_seed * (draws / seeds)).sum(axis=1)
+        # The bootstrap of S values has (S - 1) / S of their variance: a half with two seeds. The
+        # deviations between seeds are widened to make up for it.
+        centre = per_seed.mean(axis=1, keepdims=True)
+        widened = centre + (per_seed - centre) * np.sqrt(seeds / (seeds - 1))
+        result: Floats = (widened * (draws / seeds)).sum(axis=1)
         return result
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PLAIN = frozenset({"gpt2", "llama"})
-"""Model types whose logits are the LM head's output and nothing else (no soft cap, no scale)."""
+from alignbench.models.logprobs import PLAIN_HEADS
 
 
 def use_plain_head(model: Any, temperature: float = 1.0) -> bool:
@@ -25,9 +24,9 @@ def use_plain_head(model: Any, temperature: float = 1.0) -> bool:
         temperature: that TRL was given.
 
     Returns:
-        Whether the model was changed: it must be on CPU and of a type in `PLAIN`.
+        Whether the model was changed: it must be on CPU and of a type in `PLAIN_HEADS`.
     """
-    if model.device.type != "cpu" or model.config.model_type not in PLAIN:
+    if model.device.type != "cpu" or model.config.model_type not in PLAIN_HEADS:
         return False
     fused_forward = model.forward
 

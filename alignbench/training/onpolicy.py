@@ -138,7 +138,9 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
             if self.max_logprob_error is None:
                 self._check_logprobs(ids, attention, logprobs, batch["completion_mask"])
             if self.reference is not None:
-                reference_logprobs = self._logprobs(self.reference, ids, attention, keep)[0]
+                # In the precision of the policy's, or rounding would pass for divergence.
+                with self.accelerator.autocast():
+                    reference_logprobs = self._logprobs(self.reference, ids, attention, keep)[0]
             if self.critic is not None:
                 values = self._values(ids, attention, keep) * batch["completion_mask"]
         self._charge_scored(batch, attention)
@@ -291,14 +293,6 @@ def _arguments(method: OnPolicy, inputs: Inputs) -> GRPOConfig:
     """GRPOConfig in which every field that TRL would default to something else is set."""
     batch = method.prompts_per_rollout * method.samples_per_prompt
     pieces = method.minibatches * method.gradient_accumulation
-    if batch % pieces:
-        from alignbench.errors import UserError
-
-        raise UserError(
-            f"{method.name}: {batch} responses per rollout (prompts_per_rollout x "
-            f"samples_per_prompt) cannot be cut into {pieces} equal pieces (minibatches x "
-            f"gradient_accumulation); change one of them"
-        )
     steps = method.rollouts * method.minibatches * method.epochs
     return GRPOConfig(
         **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
@@ -332,7 +326,6 @@ def train_on_policy(method: OnPolicy, policy: Policy, inputs: Inputs, meter: Met
     """Train `policy.model` in place with the on-policy method.
 
     Raises:
-        UserError: batch sizes that do not divide.
         RuntimeError: TRL's reference is not the start model, or sampling and training disagree.
     """
     from alignbench.methods.ppo import PPO

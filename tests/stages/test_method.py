@@ -60,7 +60,9 @@ def folders(tmp_path: Path) -> dict[str, Path]:
         for p in ("w4", long)
     ]
     write_jsonl(data / "pairs_proxy.jsonl", rows)
-    return {"sft": sft, "data": data, "reward": tiny.reward_folder(tmp_path)}
+    reward = tiny.reward_folder(tmp_path)
+    (reward / "metrics.json").write_text(json.dumps({"train_pairs": 40}))
+    return {"sft": sft, "data": data, "reward": reward}
 
 
 def run(
@@ -95,6 +97,7 @@ def test_records_and_saves(folders: dict[str, Path], tmp_path: Path) -> None:
     assert metrics["start_digest"] == weights_digest(start)
     assert metrics["weights_digest"] == weights_digest(trained) != metrics["start_digest"]
     assert metrics["consumed"]["prompts"] == 3
+    assert metrics["consumed"]["human_labels"] == 40  # those of the reward model it was given
     assert (metrics["row"], metrics["method"], metrics["seed"]) == ("spy_row", "spy", 7)
     assert metrics["found"] == "gold"
     assert json.loads((out / "log.jsonl").read_text()) == {"step": 1, "reward": 0.5}
