@@ -107,10 +107,10 @@ def test_targets(fake: FakeRun, results: dict[str, Any]) -> None:
     assert grpo["value"] == pytest.approx(100 * (proxy["grpo"] / proxy["sft"] - 1))
     assert (grpo["met"], grpo["status"]) == (True, "met")
     assert by_cell["rlaif", "reward_proxy"]["status"] == "missed"
-    # The same documents for both: no change at all, and an interval of no width.
+    # The same figures for both: no change at all, and nothing known about its uncertainty.
     perplexity = by_cell["ppo", "perplexity"]
-    assert (perplexity["value"], perplexity["low"], perplexity["high"]) == (0.0, 0.0, 0.0)
-    assert perplexity["status"] == "met"
+    assert (perplexity["value"], perplexity["low"], perplexity["high"]) == (0.0, None, None)
+    assert perplexity["status"] == "not separable"
     win = by_cell["ppo", "win_rate_vs_sft"]
     assert (win["against"], win["threshold"]) == (None, 65.0)
     assert win["value"] == cell(results, "ppo", "win_rate_vs_sft")["value"]

@@ -24,18 +24,27 @@ def test_draws_are_the_multinomial_distribution_of_the_mean() -> None:
 
 
 def test_seeds_and_prompts_are_crossed() -> None:
-    # Every draw is the mean over a drawn pair of seeds times a drawn pair of prompts, and the
-    # probabilities are those of all 16 equally likely resamples.
+    # Every draw is the mean over a drawn pair of seeds times a drawn pair of prompts, the seeds'
+    # deviations widened by sqrt(2 / 1); probabilities are those of the 16 equally likely resamples.
     cells = np.array([[0.0, 1.0], [10.0, 100.0]])
     draws = Bootstrap(2, 40_000, seed=3).means(cells, stream=1)
     expected: dict[float, float] = {}
     for seeds in product(range(2), repeat=2):
         for prompts in product(range(2), repeat=2):
-            value = float(cells[np.ix_(seeds, prompts)].mean())
+            per_seed = cells[:, prompts].mean(axis=1)
+            widened = per_seed.mean() + (per_seed - per_seed.mean()) * 2**0.5
+            value = round(float(widened[list(seeds)].mean()), 9)
             expected[value] = expected.get(value, 0.0) + 1 / 16
     values, counts = np.unique(np.round(draws, 9), return_counts=True)
     assert values.tolist() == pytest.approx(sorted(expected))
     assert counts / 40_000 == pytest.approx([expected[v] for v in sorted(expected)], abs=0.01)
+
+
+def test_variance_over_seeds_is_that_of_a_mean_of_seeds() -> None:
+    # Four seeds with sample variance 5/3 * 4 = 20/3 (values 0, 2, 4, 6): of their mean, 5/3.
+    draws = Bootstrap(1, 60_000, seed=0).means(np.array([[0.0], [2.0], [4.0], [6.0]]), stream=0)
+    assert draws.mean() == pytest.approx(3.0, abs=0.02)
+    assert draws.var() == pytest.approx(5 / 3, rel=0.03)
 
 
 def test_one_seed_leaves_only_the_prompts() -> None:
