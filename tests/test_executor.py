@@ -388,8 +388,8 @@ def test_estimates_come_from_past_runs_of_the_same_work(bench: Bench) -> None:
     bench.run(stage("train/a/0", seconds=0.3, seed=0), stage("train/b/0", seconds=0.5, seed=0))
     items = plan(
         [
-            stage("train/a/1", seconds=0.3, seed=1),
-            stage("train/a/0", seconds=0.4, seed=0),
+            stage("train/a/0", seconds=0.3, seed=1),
+            stage("train/b/0", seconds=0.4, seed=0),
             stage("data"),
         ],
         bench.store,

@@ -96,7 +96,7 @@ class RLAIF(Method):
         done = sample(policy.model, policy.tokenizer, ids, decoding, inputs.seed, 64)
         meter.charge(
             prompts=len(prompts),
-            ai_labels=len(done),
+            ai_labels=sum(completion.finished for completion in done),
             tokens_generated=sum(len(completion.ids) for completion in done),
         )
         texts = [decode_response(policy.tokenizer, completion.ids) for completion in done]

@@ -69,9 +69,11 @@ class Bootstrap:
             Shape (resamples,); nan where a resample holds no applicable prompt.
         """
         known = np.isfinite(cells)
-        return self._over_seeds(
+        draws = self._over_seeds(
             self.ratios(np.where(known, cells, 0.0), known.astype(np.float64)), stream
         )
+        # Widened seeds can leave the range that a mean of these values has (a rate below 0).
+        return np.clip(draws, cells[known].min(), cells[known].max()) if known.any() else draws
 
     def perplexities(self, nll: Floats, tokens: Floats, stream: int) -> Floats:
         """Draws of the mean over seeds of exp(sum nll / sum tokens); inputs (seeds, documents)."""

@@ -77,9 +77,14 @@ def test_dpo_with_flipped_labels_does_not(tmp_path: Path, before: float) -> None
 def test_rlaif_follows_its_labeller(
     sign: float, learns: bool, tmp_path: Path, before: float
 ) -> None:
-    method = RLAIF(prompts=32, samples_per_prompt=4, dpo=DPO_OPTIONS)
-    trained, offered, meter = tiny.train(tmp_path, method, labeller=tiny.WordLabeller(sign))
+    method = RLAIF(prompts=32, samples_per_prompt=8, dpo=DPO_OPTIONS)
+    # Longer answers than elsewhere: random ones rarely end within six tokens.
+    trained, offered, meter = tiny.train(
+        tmp_path, method, labeller=tiny.WordLabeller(sign), max_response_tokens=20
+    )
     share = tiny.good_share(trained)
     assert share > 0.8 if learns else share < before
-    assert (meter.ai_labels, meter.human_labels) == (128, 0)
+    cut = offered.facts["cut_answers"]
+    assert 0 < cut < 256
+    assert (meter.ai_labels, meter.human_labels) == (256 - cut, 0)
     assert offered.facts["labeller"] == "word labeller"

@@ -95,6 +95,6 @@ def test_padded_logprobs_agree_with_rows_alone(model: Any) -> None:
     ids = torch.tensor([[1, 1, 5, 2, 3, 4, 0], [6, 7, 8, 2, 6, 1, 1]])
     mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0, 0]])
     with torch.no_grad():
-        found = padded_logprobs(model, ids, mask, 3)
+        found, _ = padded_logprobs(model, ids, mask, 3)
     assert found[0].tolist() == pytest.approx(direct(model, [5, 2], [3, 4, 0]), abs=1e-5)
     assert found[1, 0].item() == pytest.approx(direct(model, [6, 7, 8, 2], [6])[0], abs=1e-5)

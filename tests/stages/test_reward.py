@@ -81,8 +81,8 @@ def test_calibration_refers_to_the_held_out_responses(trained: Path) -> None:
 def test_trains_on_the_ids_that_are_scored() -> None:
     encoded = reward.EncodedPairs([[5, 2], [6, 2]], [[3, 0], [3, 3]], [[7, 0], [8, 0]])
     assert list(encoded.dataset()) == [
-        {"chosen_ids": [5, 2, 3, 0], "rejected_ids": [5, 2, 7, 0]},
-        {"chosen_ids": [6, 2, 3, 3], "rejected_ids": [6, 2, 8, 0]},
+        {"chosen_ids": [5, 2, 3, 0], "rejected_ids": [5, 2, 7, 0], "length": 4},
+        {"chosen_ids": [6, 2, 3, 3], "rejected_ids": [6, 2, 8, 0], "length": 4},
     ]
 
 
@@ -112,7 +112,7 @@ def test_low_accuracy_is_a_loud_warning_with_remedy(tmp_path: Path) -> None:
     inputs = folders(tmp_path, swap_valid=True)
     [(kind, message)] = run_stage(reward.run, tmp_path / "out", config(), inputs)
     assert kind == "warning"
-    for part in ("reward/proxy", "below 70%", "reward_pairs"):
+    for part in ("held-out accuracy", "below 70%", "reward_pairs"):
         assert part in message
 
 
@@ -124,7 +124,7 @@ def test_a_policy_without_pad_token_is_said_to_have_got_one(tmp_path: Path) -> N
     inputs["sft"] = tmp_path / "unpadded"
     settings = {**SETTINGS, "epochs": 1}
     notes = run_stage(reward.run, tmp_path / "out", config(reward_model=settings), inputs)
-    assert ("substitution", 'reward/proxy: a pad token "<|pad|>" was added') in notes
+    assert ("substitution", 'a pad token "<|pad|>" was added') in notes
 
 
 def test_held_out_figures_by_hand() -> None:
