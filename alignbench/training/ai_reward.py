@@ -12,7 +12,7 @@ from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Pair, Policy
 from alignbench.models.reward import RewardScorer
 from alignbench.stage import StageContext
-from alignbench.stages import reward as reward_stage
+from alignbench.stages.reward import run as run_reward_stage
 
 if TYPE_CHECKING:
     from alignbench.methods.meter import Meter
@@ -58,7 +58,7 @@ def _train_reward_model(
             if (p.prompt in held_out) == valid
         ]
         (data / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    reward_stage.run(
+    run_reward_stage(
         StageContext(
             out=out,
             config={

@@ -117,7 +117,8 @@ def test_dry_run_and_plan_write_nothing(shell: Shell, faked: None) -> None:
     assert code == 0
     assert out == (
         "Profile default: the recipe's only one.\n"
-        "Plan: 3 stages: 0 in the store, 3 to run, of unknown cost: none like them has run here. Run folder runs/tiny\n"
+        "Plan: 3 stages: 0 in the store, 3 to run, of unknown cost: none like them has run here. "
+        "Run folder runs/tiny\n"
     )
     code, out, _ = shell("plan", "tiny.yaml")
     assert code == 0
