@@ -6,6 +6,7 @@ four. A method whose advantage or label has the wrong sign must drive it out ins
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from alignbench.methods.grpo import GRPO
 from alignbench.methods.ppo import PPO
 from alignbench.methods.reinforce import Reinforce
 from alignbench.methods.rlaif import RLAIF
+from alignbench.models.load import weights_digest
+from alignbench.recipe.schema import RewardModel
 from tests import tiny
 
 ON_POLICY: dict[str, Any] = {
@@ -88,3 +91,21 @@ def test_rlaif_follows_its_labeller(
     assert 0 < cut < 256
     assert (meter.ai_labels, meter.human_labels) == (256 - cut, 0)
     assert offered.facts["labeller"] == "word labeller"
+
+
+def test_rlaif_trains_its_own_reward_model_for_ppo(tmp_path: Path) -> None:
+    """The plumbing, on AI labels alone; the policy's learning is PPO's own test."""
+    method = RLAIF(
+        prompts=32,
+        samples_per_prompt=8,
+        then="ppo",
+        ppo=PPO(**ON_POLICY, rollouts=2),
+        reward_model=RewardModel(learning_rate=5e-3, epochs=3, batch_size=16),
+    )
+    prompts = [" ".join(p) for p in itertools.product(("w1", "w2", "w3"), repeat=3)][:32]
+    trained, offered, meter = tiny.train(
+        tmp_path, method, prompts=[*prompts, *tiny.PROMPTS, "w8"], max_response_tokens=20
+    )
+    assert offered.facts["ai_reward_accuracy"] > 0.6
+    assert weights_digest(trained.model) != trained.digest
+    assert (meter.human_labels, meter.optimizer_steps) == (0, 2 * 2 * 2)
