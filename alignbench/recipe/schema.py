@@ -33,7 +33,7 @@ class ScratchModel(Section):
     vocab_size: Positive = 1536
     initializer_range: Rate = 0.06
     """Standard deviation of the initial weights. GPT-2's 0.02 learns to copy far later at this
-    size: after 0.5M tokens 43 % of topic words right against 52 % (one trial run each)."""
+    size: after 0.5M tokens 43 % of topic words right against 52 % (one run each)."""
 
 
 class HubModel(Section):

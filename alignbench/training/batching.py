@@ -16,7 +16,8 @@ Forward = Callable[[Tensor, Tensor, int], tuple[Tensor, ...]]
 def by_length(forward: Forward, ids: Tensor, attention: Tensor, keep: int) -> tuple[Tensor, ...]:
     """Apply `forward` to rows of similar length, each group without the columns it does not use.
 
-    One long answer would otherwise pad all others of its rollout to its length. The result is that of one pass over the whole batch, gradients
+    One long answer would otherwise pad all others of its rollout to its length.
+    The result is that of one pass over the whole batch, gradients
     included, up to rounding.
 
     Args:
