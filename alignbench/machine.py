@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 HUB_TIMEOUT = 2.0
@@ -80,11 +81,31 @@ def _head(url: str, timeout: float) -> tuple[bool, str]:
         return False, f"{url} cannot be reached: {reason}"
 
 
+@cache
+def processor() -> str:
+    """The CUDA device that stages use, else the CPU's model as Linux names it."""
+    usable, device = cuda()
+    if usable:
+        return device
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
 def hub_cached(repository: str, revision: str) -> bool:
     """Whether the local hub cache holds config.json of `repository` at `revision`."""
+    return hub_folder(repository, revision) is not None
+
+
+def hub_folder(repository: str, revision: str) -> Path | None:
+    """Folder of a repository's snapshot in the local hub cache, if it has a config.json."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str)
+    found = try_to_load_from_cache(repository, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def memory_gib() -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The whole run, as a list of stages in the order of their needs.
 
-    data -> base -> sft -+-> reward/proxy, reward/gold -+-> score -> judge -> results -> report
-                         +-> train/<method>/<seed> -> generate
+    data -> base -> sft -> reward/... -> (trial/<method>/<k>) -> train/<method>/<seed>
+    train -> generate -> score, judge; train -> curve; all of them -> results -> report
 
 Stages talk through files only; `stage.Stage` says what one is, `executor.execute` runs them.
 """
@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from alignbench.digest import sha256_file, sha256_json
+from alignbench.metering.currencies import TIME
 from alignbench.methods.base import Method, Need
 from alignbench.methods.registry import method_class, resolve
 from alignbench.recipe.schema import Recipe
+from alignbench.results.bills import row_needs
 from alignbench.stage import Stage
+from alignbench.tuning.stages import tuning_stages
 
 FILES = ("alignbench.files",)
-MODELS = ("alignbench.models", *FILES)
+MODELS = ("alignbench.models", "alignbench.metering", *FILES)
 TRAINING = (*MODELS, "alignbench.training.common")
-HARNESS = (*TRAINING, "alignbench.methods.base", "alignbench.methods.meter")
+HARNESS = (*TRAINING, "alignbench.methods.base")
+CHOOSING = ("alignbench.tuning.select", "alignbench.tuning.space")
 SANDBOX = ("alignbench.sandbox", "alignbench.data", *FILES)
 
 
@@ -111,39 +115,61 @@ def _shared(recipe: Recipe) -> list[Stage]:
 def _training(recipe: Recipe) -> list[Stage]:
     """One stage for every method and seed, each from the same SFT checkpoint."""
     stages = []
-    labeller = recipe.labeller.kind if recipe.labeller is not None else None
-    for row, options in recipe.methods.items():
-        cls = method_class(row, options)
-        needs_reward = Need.REWARD in cls.needs
-        if Need.LABELLER in cls.needs and labeller == "reward_model":
-            needs_reward = True
-        inputs = {"data": "data", "sft": "sft"}
-        if needs_reward:
-            inputs["reward"] = "reward/proxy"
-        config = {
-            "row": row,
-            # With the defaults filled in: a change of a default is a change of the stage.
-            "options": {**resolve(row, options).model_dump(mode="json"), **_uses(options)},
-            **_limits(recipe),
-        }
-        if Need.LABELLER in cls.needs:
-            config["labeller"] = labeller
+    for row in recipe.methods:
+        inputs, config, code = _method(recipe, row)
+        trials = tuning_stages(recipe, row, inputs, config, code) if recipe.tuning else []
+        chosen = {f"trial_{k}": trial.name for k, trial in enumerate(trials)}
+        stages += trials
+        budget = recipe.budget_of(row)
+        timed = budget is not None and any(limit in budget.limits() for limit in TIME)
+        threads = 2 if timed else 1  # against the clock, a row has the machine to itself
         stages += [
             Stage(
                 f"train/{row}/{seed}",
                 "alignbench.stages.method:run",
                 {**config, "seed": seed},
-                inputs,
-                (*_modules(cls), *cls.code, *HARNESS, *(SANDBOX if labeller == "sandbox" else ())),
+                {**inputs, **chosen},
+                (*code, *CHOOSING) if chosen else code,
+                threads=threads,
             )
             for seed in recipe.seeds
         ]
     return stages
 
 
+def _method(recipe: Recipe, row: str) -> tuple[dict[str, str], dict[str, Any], tuple[str, ...]]:
+    """Inputs, config (but the seed) and code of a row's training."""
+    options = recipe.methods[row]
+    cls, method = method_class(row, options), resolve(row, options)
+    needs = method.needs_of()
+    labeller = recipe.labeller.kind if recipe.labeller is not None else None
+    inputs = {"data": "data", "sft": "sft"}
+    if Need.REWARD in needs or (Need.LABELLER in needs and labeller == "reward_model"):
+        inputs["reward"] = "reward/proxy"
+    budget = recipe.budget_of(row)
+    config = {
+        "row": row,
+        # With the defaults filled in: a change of a default is a change of the stage.
+        "options": {**method.model_dump(mode="json"), **_uses(options)},
+        "budget": budget.model_dump(exclude_none=True) if budget is not None else None,
+        "budget_override": options.get("budget") is not None,
+        "snapshots": recipe.snapshots,
+        **_limits(recipe),
+    }
+    if Need.LABELLER in needs:
+        config["labeller"] = labeller
+    code = (*_modules(cls), *cls.code, *HARNESS, *(SANDBOX if labeller == "sandbox" else ()))
+    return inputs, config, code
+
+
 def _modules(cls: type[Method]) -> list[str]:
-    """Where a method's code is: its class and what it inherits from."""
-    return [base.__module__ for base in cls.__mro__ if issubclass(base, Method)]
+    """Where a method's code is: its class and what it inherits from.
+
+    Of a plug-in the whole package, since its class may use any part of it.
+    """
+    modules = [base.__module__ for base in cls.__mro__ if issubclass(base, Method)]
+    own = "alignbench"
+    return [m if m.partition(".")[0] == own else m.partition(".")[0] for m in modules]
 
 
 def _uses(options: dict[str, Any]) -> dict[str, Any]:
@@ -163,13 +189,17 @@ def _rows(recipe: Recipe) -> list[tuple[str, int, str, int]]:
 
 
 def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: int) -> list[Stage]:
-    """Sample, score and judge the answers of one model."""
+    """Sample, score and judge the answers of one model; score its snapshots."""
     evaluation = recipe.evaluation.model_dump(mode="json")
     decoding = {k: evaluation[k] for k in ("samples_per_prompt", "temperature", "top_p")}
     responses = f"generate/{row}/{seed}"
     judge = {"judge": recipe.judge.model_dump(mode="json")}
     scorers = ("alignbench.metrics", "alignbench.judges", *MODELS, *SANDBOX)
-    return [
+    trained = model.startswith("train/")
+    sampler = {"data": "data", "model": model}
+    if trained and resolve(row, recipe.methods[row]).decoder() is not None:
+        sampler["reward"] = "reward/proxy"
+    stages = [
         Stage(
             responses,
             "alignbench.stages.generate:run",
@@ -178,7 +208,7 @@ def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: 
                 "seed": sampling_seed,
                 **_limits(recipe),
             },
-            {"data": "data", "model": model},
+            sampler,
             MODELS,
         ),
         Stage(
@@ -208,6 +238,33 @@ def _evaluation(recipe: Recipe, row: str, seed: int, model: str, sampling_seed: 
             scorers,
         ),
     ]
+    if trained and recipe.snapshots:
+        stages.append(_curve(recipe, row, seed, model, scorers))
+    return stages
+
+
+def _curve(recipe: Recipe, row: str, seed: int, model: str, scorers: tuple[str, ...]) -> Stage:
+    """Score the snapshots of one training run, all rows' on the same prompts and numbers."""
+    evaluation = recipe.evaluation.model_dump(mode="json")
+    return Stage(
+        f"curve/{row}/{seed}",
+        "alignbench.stages.curve:run",
+        {
+            "snapshot_prompts": evaluation["snapshot_prompts"],
+            "evaluation": {k: evaluation[k] for k in ("temperature", "top_p", "batch_size")},
+            "seed": evaluation["seed"],
+            "judge": recipe.judge.model_dump(mode="json"),
+            **_limits(recipe),
+        },
+        {
+            "data": "data",
+            "sft": "sft",
+            "model": model,
+            "reward_proxy": "reward/proxy",
+            "reward_gold": "reward/gold",
+        },
+        (*scorers, "alignbench.training.common"),
+    )
 
 
 def _report(
@@ -217,12 +274,13 @@ def _report(
     notes: Sequence[str],
 ) -> list[Stage]:
     """Statistics over everything, and the page that shows them."""
-    kinds = ("train", "generate", "score", "judge", "reward")
+    kinds = ("train", "generate", "score", "judge", "reward", "curve", "trial")
     gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in kinds}
     responses = {n: n for n in gathered if n.startswith("generate/")}
     config = {
         "recipe": recipe.model_dump(mode="json"),
         "rows": [[row, seed] for row, seed, _, _ in rows],
+        "needs": row_needs({s.name: s.inputs.values() for s in stages}, recipe.methods),
         "notes": list(notes),
     }
     return [
@@ -233,6 +291,11 @@ def _report(
             {"data": "data", "base": "base", "sft": "sft", **gathered},
             (
                 "alignbench.results",
+                "alignbench.forecast",
+                "alignbench.methods",
+                "alignbench.health",
+                "alignbench.tuning",
+                "alignbench.metering",
                 "alignbench.stats",
                 "alignbench.metrics.diversity",
                 "alignbench.judges.base",

@@ -1,4 +1,4 @@
-"""The folder of a run: `run.json` (what it is and how far), manifests, logs and results."""
+"""The folder of a run: finding it, making it ready, and what a run writes into it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import alignbench
 from alignbench.errors import UserError, nearest, printable
+from alignbench.run_record import FOLDERS, RECORD, SCHEMA, all_changes, is_newer, parse, save
+from alignbench.tamper import Change, digests
 
 if TYPE_CHECKING:
     from alignbench.plan import PlannedStage
     from alignbench.recipe.load import LoadedRecipe
     from alignbench.store import Artifact
 
-SCHEMA = 1
-RECORD = "run.json"
-OUTPUTS = {"results": ("results.json", "results.csv"), "report": ("report.html",)}
+OUTPUTS = {
+    "results": ("results.json", "results.csv", "certificate.json"),
+    "report": ("report.html",),
+}
+LONGEST_MESSAGE = 10_000
 
 
 def store_root(out: Path) -> Path:
@@ -29,8 +33,14 @@ def store_root(out: Path) -> Path:
     return Path(named) if named else out.absolute().parent / "store"
 
 
-def prepare(out: Path, store: Path, recipe_name: str) -> None:
+def prepare(out: Path, store: Path, recipe_name: str) -> list[str]:
     """Make `out`, or make sure that it is a run of this recipe that can be continued.
+
+    What stands in the way of writing is put aside: links are removed, folders and changed logs
+    renamed. The run then writes every file of the folder anew.
+
+    Returns:
+        A sentence for each file that was changed since the run finished.
 
     Raises:
         UserError: a file, another folder's content, another recipe's run, or not writable.
@@ -41,20 +51,71 @@ def prepare(out: Path, store: Path, recipe_name: str) -> None:
         raise UserError(f"--out {out} is a file; choose a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in out.iterdir()}
-        if present and RECORD not in present:
-            raise UserError(
-                f"--out {out} is not empty and no run of alignbench; choose a new or empty folder"
-            )
-        if present and (other := load_record(out)["recipe"]) != recipe_name:
-            raise UserError(
-                f'--out {out} holds a run of recipe "{other}", not "{recipe_name}"; choose another'
-            )
+        found = _continue(out, recipe_name) if any(out.iterdir()) else []
         probe = out / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    return found
+
+
+def _continue(out: Path, recipe_name: str) -> list[str]:
+    """Check that a folder with content is a run of this recipe; name and clear what was changed."""
+    record, problem = parse(out)
+    if record is None and not _manifests(out):
+        if os.path.lexists(out / RECORD):
+            raise UserError(f"{out / RECORD}: {problem}; choose another --out, or remove {out}")
+        raise UserError(
+            f"--out {out} is not empty and no run of alignbench; choose a new or empty folder"
+        )
+    if record is not None and is_newer(record):
+        raise UserError(f"{out / RECORD}: {problem}; choose another --out, or that version")
+    other = _recipe_of(out) if record is None else record.get("recipe")
+    if other is not None and other != recipe_name:
+        raise UserError(
+            f'--out {out} holds a run of recipe "{printable(str(other))}", not "{recipe_name}"; '
+            "choose another"
+        )
+    found = [] if problem is None else [f"{out / RECORD}: {problem}; written anew"]
+    if problem is None and record is not None and record["state"] == "finished":
+        found += [_restored(out, change) for change in all_changes(out, record)]
+    _clear(out)
+    return found
+
+
+def _restored(out: Path, change: Change) -> str:
+    """What happens to a changed file of a finished run; a log, which no store has, is kept."""
+    said = f"{out / printable(change.name)}: {change.what}"
+    if change.extra:
+        return said
+    path = out / change.name
+    if not change.name.startswith("logs"):
+        return f"{said}; restored from the store"
+    if not path.is_file() or path.is_symlink():
+        return f"{said}; logs cannot be restored"
+    aside = path.with_name(f"{path.name}.changed")
+    os.replace(path, aside)
+    return f"{said}; logs cannot be restored, moved to {aside.name}"
+
+
+def _clear(out: Path) -> None:
+    """Remove links and rename folders where the run will write files, and the like."""
+    for folder in FOLDERS:
+        _make_way(out / folder, folder=True)
+    for name in (RECORD, *(name for names in OUTPUTS.values() for name in names)):
+        _make_way(out / name, folder=False)
+    for path in [*(out / "manifests").glob("*.json"), *(out / "logs").glob("*.log")]:
+        _make_way(path, folder=False)
+
+
+def _make_way(path: Path, folder: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        path.unlink()
+    elif path.is_dir() and not folder and not any(path.iterdir()):
+        path.rmdir()
+    elif path.exists() and path.is_dir() != folder:
+        os.replace(path, path.with_name(f"{path.name}.{os.urandom(3).hex()}.aside"))
 
 
 def write_record(
@@ -63,8 +124,9 @@ def write_record(
     planned: Sequence[PlannedStage],
     state: str,
     artifacts: Mapping[str, Artifact] | None = None,
+    message: str | None = None,
 ) -> None:
-    """Write ``run.json``.
+    """Write ``run.json``; once finished, with the digest of every file of the folder.
 
     Args:
         out: the run's folder.
@@ -72,11 +134,14 @@ def write_record(
         planned: the plan before the run, in order.
         state: ``running``, ``finished``, ``failed`` or ``interrupted``.
         artifacts: stage name -> artifact, once all are there.
+        message: why it failed.
     """
     made = artifacts or {}
+    names = _own_files(out, [item.stage.name for item in planned]) if state == "finished" else []
     record = {
         "schema_version": SCHEMA,
         "state": state,
+        "message": None if message is None else message[:LONGEST_MESSAGE],
         "recipe": loaded.recipe.name,
         "recipe_digest": loaded.digest,
         "profile": loaded.profile.name,
@@ -93,8 +158,18 @@ def write_record(
             }
             for item in planned
         ],
+        "files": digests(out, names),
     }
-    write_atomic(out / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    save(out, record)
+
+
+def _own_files(out: Path, stages: Sequence[str]) -> list[str]:
+    """Names of the files that a finished run of these stages has, but ``run.json``."""
+    outputs = [name for names in OUTPUTS.values() for name in names]
+    manifests = [f"manifests/{manifest_name(stage)}" for stage in stages]
+    logs = [f"logs/{Path(manifest_name(stage)).stem}.log" for stage in stages]
+    workers = [f"logs/{path.name}" for path in sorted((out / "logs").glob("worker_*.log"))]
+    return [*outputs, *manifests, *logs, *workers]
 
 
 def publish(out: Path, artifacts: Mapping[str, Artifact]) -> None:
@@ -103,15 +178,16 @@ def publish(out: Path, artifacts: Mapping[str, Artifact]) -> None:
         for name in names:
             source = artifacts[stage].folder / name if stage in artifacts else None
             if source is not None and source.is_file():
-                write_atomic(out / name, source.read_bytes())
+                _write_atomic(out / name, source.read_bytes())
 
 
 def forget_other_stages(out: Path, names: Sequence[str]) -> None:
-    """Remove manifests of stages that the recipe no longer has."""
+    """Remove manifests and logs of stages that the recipe no longer has."""
     kept = {manifest_name(name) for name in names}
-    for path in (out / "manifests").glob("*.json"):
-        if path.name not in kept:
+    for path in list((out / "manifests").glob("*.json")):
+        if path.name not in kept and not path.is_dir():
             path.unlink()
+            (out / "logs" / f"{path.stem}.log").unlink(missing_ok=True)
 
 
 def manifest_name(stage: str) -> str:
@@ -126,9 +202,9 @@ def find_run(name: str) -> Path:
         UserError: no such run, with the nearest.
     """
     for candidate in (Path(name), Path("runs") / name):
-        if (candidate / RECORD).is_file():
+        if os.path.lexists(candidate / RECORD):
             return candidate
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         raise UserError(f"{name}: no {RECORD} in it, so it is no run of alignbench")
     known = sorted(path.parent.name for path in Path("runs").glob(f"*/{RECORD}"))
     listed = ", ".join(f"runs/{each}" for each in known) or "none"
@@ -136,27 +212,30 @@ def find_run(name: str) -> Path:
     raise UserError(f"{shown}: no such run{nearest(Path(name).name, known)}; runs here: {listed}")
 
 
-def load_record(out: Path) -> dict[str, Any]:
-    """``run.json`` of a run.
-
-    Raises:
-        UserError: it is damaged, or of a newer alignbench.
-    """
-    path = out / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("not a mapping")
-        version = record["schema_version"]
-        missing = {"state", "recipe", "profile", "stages"} - record.keys()
-    except (OSError, ValueError, KeyError, RecursionError) as error:
-        raise UserError(f"{path}: damaged ({error}); run the recipe again to repair it") from error
-    if version != SCHEMA or missing:
-        raise UserError(f"{path}: written by another version of alignbench; run the recipe again")
-    return record
+def _manifests(out: Path) -> list[dict[str, Any]]:
+    """The stage manifests in a folder: what shows that it is a run's where ``run.json`` cannot."""
+    found = []
+    for path in sorted((out / "manifests").glob("*.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(manifest, dict) and {"stage", "key", "seal"} <= manifest.keys():
+            found.append(manifest)
+    return found
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def _recipe_of(out: Path) -> str | None:
+    """The recipe's name by the manifest of the `results` stage; None where that does not say."""
+    for manifest in _manifests(out):
+        config = manifest.get("config")
+        if manifest["stage"] == "results" and isinstance(config, dict):
+            recipe = config.get("recipe")
+            return recipe.get("name") if isinstance(recipe, dict) else None
+    return None
+
+
+def _write_atomic(path: Path, content: bytes) -> None:
     """Replace `path` with `content`: a reader sees the old file or the new one, whole."""
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     with temporary.open("wb") as handle:

@@ -32,6 +32,7 @@ from alignbench.digest import (
 )
 from alignbench.errors import UserError
 from alignbench.keys import SCHEMA, kind_of, library_versions
+from alignbench.machine import processor
 from alignbench.stage import Stage
 
 MANIFEST = "manifest.json"
@@ -296,6 +297,7 @@ def _environment(threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": dict(library_versions()),
         "cpu_count": os.cpu_count(),
+        "processor": processor(),
         "threads": threads,
     }
 

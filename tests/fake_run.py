@@ -104,6 +104,7 @@ class FakeRun:
         ]
         _jsonl(data / "eval_prompts.jsonl", prompts)
         _jsonl(data / "train_prompts.jsonl", [{"id": "t0", "prompt": "T?", "family": "facts"}])
+        _json(self.folder("base") / "metrics.json", {"weights_digest": "ba5e" * 16})
         sft = self.folder("sft")
         (sft / "model").mkdir()
         _json(sft / "model" / "tokenizer.json", {"version": "1.0"})
@@ -111,7 +112,9 @@ class FakeRun:
         _json(sft / "metrics.json", {"weights_digest": "5f7" * 21 + "5"})
         for split in ("proxy", "gold"):
             reward = self.folder(f"reward/{split}")
-            _json(reward / "metrics.json", {"accuracy": 0.81, "length_bias": 0.02})
+            known = {"accuracy": 0.81, "length_bias": 0.02, "weights_digest": f"rm {split}"}
+            _json(reward / "metrics.json", known)
+            _jsonl(reward / "log.jsonl", [{"step": i, "loss": 0.7 - i / 100} for i in range(10)])
         for row, seed in self.rows:
             if row not in ("base", "sft", "sft_copy"):
                 self._train(row, seed)
@@ -120,6 +123,9 @@ class FakeRun:
         note = {"kind": "substitution", "message": f"{row} uses a stand-in"}
         train = self.folder(f"train/{row}/{seed}", seconds=30.0 + seed, notes=[note])
         metrics = {
+            "row": row,
+            "seed": seed,
+            "method": row,
             "start_digest": "5f7" * 21 + "5",
             "reference_digest": None,
             "weights_digest": f"{row}{seed}",

@@ -130,7 +130,7 @@ def test_commit_then_read(tmp_path: Path) -> None:
     assert manifest["config"] == {"rate": 0.5, "name": "é"}
     assert manifest["notes"] == [{"kind": "warning", "message": "m"}]
     assert set(manifest["environment"]) == {
-        "python", "platform", "versions", "cpu_count", "threads",
+        "python", "platform", "versions", "cpu_count", "processor", "threads",
     }  # fmt: skip
     assert not list((tmp_path / "store").glob(".tmp-*"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from alignbench.metering.budget import Budget
+from alignbench.metering.data import Metered, MeteredLabeller
+from alignbench.metering.meter import Meter
+from alignbench.metering.watch import watch
 from alignbench.methods.base import Inputs, Method, Need, Pair, Policy
-from alignbench.methods.meter import Meter
 from alignbench.models.decode import Completion, Decoding, sample
 from alignbench.models.load import load_policy, save_model, weights_digest
 from alignbench.models.reward import Calibration, RewardScorer
@@ -149,10 +153,24 @@ def inputs(
 
 
 def train(
-    tmp_path: Path, method: Method, seed: int = 0, **changes: Any
+    tmp_path: Path,
+    method: Method,
+    seed: int = 0,
+    budget: Budget | None = None,
+    **changes: Any,
 ) -> tuple[Policy, Inputs, Meter]:
-    """Train from the tiny start model; returns the trained policy, its inputs and its meter."""
+    """Train from the tiny start model; returns the trained policy, its inputs and its meter.
+
+    The meter watches, and prompts, pairs and labels are on its bill, as in the harness.
+    """
     subject = policy(start_folder(tmp_path))
-    offered, meter = inputs(tmp_path, subject, method, seed, **changes), Meter()
-    method.train(subject, offered, meter)
-    return subject, offered, meter
+    offered, meter = inputs(tmp_path, subject, method, seed, **changes), Meter(budget)
+    metered = replace(
+        offered,
+        pairs=Metered(offered.pairs, meter, "human_labels"),
+        prompts=Metered(offered.prompts, meter, "prompts"),
+        labeller=MeteredLabeller(offered.labeller, meter),
+    )
+    with watch(meter, subject.model):
+        method.train(subject, metered, meter)
+    return subject, metered, meter

@@ -99,6 +99,13 @@ def say(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """One line on standard error, which leaves what a program reads alone."""
+    from alignbench.errors import printable
+
+    click.echo(printable(text), err=True)
+
+
 def show_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table; cells are shown as they are, without markup."""
     from rich.table import Table

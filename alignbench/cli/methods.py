@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +15,13 @@ from alignbench.cli.common import make_console, say, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from alignbench.conformance.verdict import Verdict
+
 
 @click.group("methods", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List the methods, or show one with its options."""
+    """List the methods; show, test or start one."""
     if ctx.invoked_subcommand is None:
         _list()
 
@@ -53,6 +57,61 @@ def show(name: str) -> None:
     say(console, f"{name}: {summary}")
     say(console, f"Needs: {', '.join(needs) or 'nothing but the start model'}")
     _show_options(console, schema)
+
+
+@command.command("test")
+@click.argument("name")
+@click.option(
+    "--options",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE|FILE",
+    help="Options to try it with, laid over its `example`. Repeatable.",
+)
+def test(name: str, settings: tuple[str, ...]) -> int:
+    """Check on a tiny model that a method keeps the contract.
+
+    NAME is a method's name or package.module:Class. Takes about half a minute; exit code 1 if a
+    check fails.
+    """
+    from alignbench.conformance.options import given_options
+    from alignbench.errors import Exit
+    from alignbench.worker import environment
+
+    options = given_options(settings)
+    # Before torch is imported: quiet, one thread, no network, as a worker has it.
+    os.environ.update(environment(offline=True))
+    from alignbench.conformance.run import conformance
+
+    console = make_console()
+
+    def told(verdict: Verdict) -> None:
+        say(console, f"{verdict.status:4}  {verdict.check:22}  {verdict.seen}")
+
+    verdicts = conformance(name, options, told)
+    count = {
+        status: sum(v.status == status for v in verdicts) for status in ("pass", "fail", "n/a")
+    }
+    say(
+        console,
+        f"{name}: {count['pass']} passed, {count['fail']} failed, {count['n/a']} not applicable",
+    )
+    return Exit.REGRESSION if count["fail"] else Exit.OK
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make [alignbench-<name>].")
+def new(name: str, out: Path | None) -> None:
+    """Write a small installable package with a method to start from."""
+    from alignbench.conformance.template import write
+
+    folder = out if out is not None else Path(f"alignbench-{name.replace('_', '-')}")
+    files = write(name, folder)
+    console = make_console()
+    for path in files:
+        say(console, f"wrote {path}")
+    say(console, f"Next:  pip install -e {folder} && alignbench methods test {name}")
 
 
 def _show_options(console: Console, schema: Mapping[str, Any]) -> None:

@@ -40,7 +40,8 @@ def _execute(prepared: Prepared, jobs: int | None) -> None:
 
     loaded, out, planned = prepared.loaded, prepared.out, prepared.planned
     console = make_console()
-    run_folder.prepare(out, prepared.store.root, loaded.recipe.name)
+    for changed in run_folder.prepare(out, prepared.store.root, loaded.recipe.name):
+        say(console, changed)
     run_folder.write_record(out, loaded, planned, "running")
     run_folder.forget_other_stages(out, [item.stage.name for item in planned])
     from_hub = loaded.recipe.model.source == "hub" or loaded.recipe.data.source == "hh_rlhf"
@@ -53,8 +54,8 @@ def _execute(prepared: Prepared, jobs: int | None) -> None:
             console,
             offline=not from_hub,
         )
-    except UserError:
-        run_folder.write_record(out, loaded, planned, "failed")
+    except UserError as error:
+        run_folder.write_record(out, loaded, planned, "failed", message=str(error))
         raise
     except KeyboardInterrupt:
         run_folder.write_record(out, loaded, planned, "interrupted")

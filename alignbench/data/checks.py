@@ -19,10 +19,11 @@ SPLITS = {
     "pairs_proxy_valid": "proxy_valid",
     "pairs_gold": "gold",
     "pairs_gold_valid": "gold_valid",
+    "valid_prompts": "validation",
     "eval_prompts": "evaluation",
 }
 """File -> what its prompts are called in messages. A prompt belongs to one of them only."""
-ONE_PROMPT_A_ROW = ("train_prompts", "eval_prompts")
+ONE_PROMPT_A_ROW = ("train_prompts", "valid_prompts", "eval_prompts")
 
 
 def normalise(text: str) -> str:

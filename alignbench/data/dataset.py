@@ -17,7 +17,15 @@ PREFERENCE_FILES = (
     "pairs_gold",
     "pairs_gold_valid",
 )
-FILES = ("heldout", "sft", "sft_valid", "train_prompts", *PREFERENCE_FILES, "eval_prompts")
+FILES = (
+    "heldout",
+    "sft",
+    "sft_valid",
+    "train_prompts",
+    *PREFERENCE_FILES,
+    "valid_prompts",
+    "eval_prompts",
+)
 """Files of every source; the sandbox adds ``corpus``."""
 
 

@@ -161,7 +161,10 @@ def records(pairs: Iterable[tuple[str, str]]) -> tuple[list[Record], Counter[str
 
 
 def _sizes(config: HhRlhfData) -> dict[str, int]:
-    """Records asked for per file, the scarce and precious evaluation prompts first."""
+    """Records asked for per file, the scarce and precious evaluation prompts first.
+
+    The last file is the one that gets less when dialogues with one opening do not split evenly.
+    """
 
     def valid(size: int) -> int:
         return max(4, math.ceil(size * VALID_SHARE))
@@ -174,6 +177,7 @@ def _sizes(config: HhRlhfData) -> dict[str, int]:
         "pairs_proxy_valid": valid(config.reward_pairs),
         "pairs_gold_valid": valid(config.gold_pairs),
         "pairs_gold": config.gold_pairs,
+        "valid_prompts": config.validation_prompts,
         "pairs_proxy": config.reward_pairs,
     }
 

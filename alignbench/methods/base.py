@@ -2,13 +2,13 @@
 
 The harness loads the start model, checks its digest, offers the data, the reward model, the
 labeller and a frozen reference, seeds, logs and saves. A method turns the policy into a better one
-by whatever means, and charges what it consumes to the meter.
+by whatever means; what it consumes is counted by the meter, wherever it happens.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from alignbench.methods.meter import Meter
+    from alignbench.metering.forecast import Forecast, Workload
+    from alignbench.metering.meter import Meter
     from alignbench.models.reward import RewardScorer
 
 
@@ -49,7 +50,7 @@ class Labeller(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class Policy:
     """The model to train, in memory, and the folder of the certified checkpoint it came from.
 
@@ -68,10 +69,12 @@ class Inputs:
     """What the harness offers to a method.
 
     Attributes:
-        pairs: human-labelled training pairs (empty unless needed).
-        prompts: training prompts (empty unless needed).
+        pairs: human-labelled training pairs (empty unless needed). Reading one puts its human
+            label on the bill, once.
+        prompts: training prompts (empty unless needed). Reading one puts it on the bill, once.
         reward: the proxy reward model, None unless needed.
-        labeller: the AI labeller, None unless needed.
+        labeller: the AI labeller, None unless needed. Every response it rates is on the bill;
+            beyond the budget's `ai_labels` it raises `BudgetExhausted` (ask `meter.remaining`).
         reference: loads a fresh frozen copy of the start model (digest verified).
         scratch: a folder for the method's own temporary files.
         seed: of this training run; all randomness must derive from it.
@@ -105,8 +108,10 @@ class Method(BaseModel, ABC):
 
     Class attributes:
         name: row name by default, ``[a-z0-9_]+``.
-        needs: what `Inputs` must hold.
+        needs: what `Inputs` must hold (`needs_of` where it depends on the options).
         code: modules whose source enters the stage key beside the class's own module.
+        example: options with which it can be tried on a tiny model in seconds; what
+            `alignbench methods test` uses.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -114,7 +119,33 @@ class Method(BaseModel, ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[Need]]
     code: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
-        """Improve `policy.model` in place; charge to `meter` what is consumed."""
+        """Improve `policy.model` in place, within the budget of `meter`.
+
+        A forward, a backward or an optimizer step is charged by itself. When the budget is spent,
+        the next optimizer step raises `BudgetExhausted`: a method may let it pass through, or look
+        at `meter.exhausted()` after each step and return. One that ends sooner says why with
+        `meter.finished_early`.
+        """
+
+    def needs_of(self) -> frozenset[Need]:
+        """`needs` with these options."""
+        return self.needs
+
+    def needs_budget(self) -> bool:
+        """Whether only a budget ends the training with these options."""
+        return False
+
+    def forecast(self, work: Workload) -> Forecast | None:
+        """What the training will consume, for the plan; None: not known beforehand."""
+        return None
+
+    def decoder(self) -> Mapping[str, Any] | None:
+        """How answers are drawn from the trained model where that is not plain sampling.
+
+        ``{"best_of": n}``: the best of n samples by the proxy reward model.
+        """
+        return None

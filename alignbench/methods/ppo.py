@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from alignbench.metering.forecast import Spend, Workload, add
 from alignbench.methods.onpolicy import OnPolicy, Positive, Rate, Unit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from alignbench.training.onpolicy import Rollout
+    from alignbench.training.advantages import Rollout
 
 
 class PPO(OnPolicy):
@@ -56,3 +57,8 @@ class PPO(OnPolicy):
             "old_values": rollout.values,
             "returns": returns,
         }
+
+    def _more_passes(self, work: Workload, samples: int) -> list[Spend]:
+        """The critic: values before, and its own training in each epoch."""
+        trained = add(work.trained(samples, head=False), times=self.epochs)
+        return [work.scored(samples, head=False), trained]

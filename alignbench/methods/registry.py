@@ -17,10 +17,18 @@ BUILTIN: Mapping[str, str] = {
     "reinforce": "alignbench.methods.reinforce:Reinforce",
     "ppo": "alignbench.methods.ppo:PPO",
     "dpo": "alignbench.methods.dpo:DPO",
+    "ipo": "alignbench.methods.ipo:IPO",
+    "kto": "alignbench.methods.kto:KTO",
+    "orpo": "alignbench.methods.orpo:ORPO",
+    "simpo": "alignbench.methods.simpo:SimPO",
     "grpo": "alignbench.methods.grpo:GRPO",
+    "online_dpo": "alignbench.methods.online_dpo:OnlineDPO",
     "rlaif": "alignbench.methods.rlaif:RLAIF",
+    "best_of_n": "alignbench.methods.best_of_n:BestOfN",
 }
 GROUP = "alignbench.methods"
+RESERVED = ("uses", "budget")
+"""Keys of a row that are the harness's and not the method's."""
 
 
 def _table() -> dict[str, str]:
@@ -88,7 +96,7 @@ def resolve(row: str, options: Mapping[str, Any]) -> Method:
         UserError: no such method.
         pydantic.ValidationError: its options are wrong.
     """
-    own = {key: value for key, value in options.items() if key != "uses"}
+    own = {key: value for key, value in options.items() if key not in RESERVED}
     return method_class(row, options).model_validate(own)
 
 

@@ -9,7 +9,7 @@ from alignbench.methods.onpolicy import OnPolicy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from alignbench.training.onpolicy import Rollout
+    from alignbench.training.advantages import Rollout
 
 
 class Reinforce(OnPolicy):

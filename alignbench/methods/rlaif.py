@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from alignbench.metering.forecast import Forecast, Workload, add
 from alignbench.methods.base import Inputs, Method, Need, Pair, Policy
 from alignbench.methods.dpo import DPO
 from alignbench.methods.onpolicy import Positive
@@ -15,7 +17,12 @@ from alignbench.methods.ppo import PPO
 from alignbench.recipe.schema import RewardModel as RewardOptions
 
 if TYPE_CHECKING:
-    from alignbench.methods.meter import Meter
+    from alignbench.metering.meter import Meter
+
+PROMPTS_AT_A_TIME = 64
+"""Between two looks at the budget."""
+SEED_STRIDE = 2**40
+"""Between the seeds of successive calls of the decoder; seeds of runs are smaller."""
 
 
 def ranked_pairs(prompt: str, responses: Sequence[str], utilities: Sequence[float]) -> list[Pair]:
@@ -51,8 +58,13 @@ class RLAIF(Method):
         "alignbench.stages.reward",
     )
 
+    example: ClassVar[Mapping[str, Any]] = {
+        "prompts": 16,
+        "dpo": {"learning_rate": 1e-3, "batch_size": 8},
+    }
+
     prompts: Positive
-    """Training prompts that are sampled and labelled."""
+    """Training prompts that are sampled and labelled, if the budget's labels allow."""
     samples_per_prompt: Annotated[int, Field(ge=2)] = 4
     temperature: Annotated[float, Field(gt=0)] = 1.0
     then: Literal["dpo", "ppo"] = "dpo"
@@ -66,11 +78,33 @@ class RLAIF(Method):
             raise ValueError("then: dpo needs the section dpo (its learning_rate at least)")
         if self.then == "ppo" and (self.ppo is None or self.reward_model is None):
             raise ValueError("then: ppo needs the sections ppo and reward_model")
+        if self.then == "dpo" and (self.ppo is not None or self.reward_model is not None):
+            raise ValueError("then: dpo uses neither section ppo nor reward_model; remove them")
+        if self.then == "ppo" and self.dpo is not None:
+            raise ValueError("then: ppo does not use the section dpo; remove it")
         return self
+
+    def needs_budget(self) -> bool:
+        """As the second half does."""
+        second = self.dpo if self.then == "dpo" else self.ppo
+        return second is not None and second.needs_budget()
+
+    def forecast(self, work: Workload) -> Forecast | None:
+        """Sampling, then DPO on all pairs (as if no two answers tied or were cut)."""
+        if self.then != "dpo" or self.dpo is None:
+            return None
+        k = self.samples_per_prompt
+        prompts = int(min(self.prompts, work.prompts, work.labels // k))
+        second = self.dpo.forecast(replace(work, pairs=prompts * k * (k - 1) // 2))
+        labels = {"prompts": float(prompts), "ai_labels": float(prompts * k)}
+        return replace(second, before=add(work.sampled(prompts, prompts * k), labels))
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Sample, label, pair; then DPO, or a reward model and PPO."""
         pairs = self.label(policy, inputs, meter)
+        if meter.exhausted() is not None:
+            inputs.note("warning", "rlaif: sampling has used up the budget; nothing was trained")
+            return
         if self.then == "dpo":
             from alignbench.training.preference import train_on_pairs
 
@@ -82,34 +116,44 @@ class RLAIF(Method):
         train_ai_reward_then_ppo(self, policy, pairs, inputs, meter)
 
     def label(self, policy: Policy, inputs: Inputs, meter: Meter) -> list[Pair]:
-        """K samples of the start model for every prompt, ranked by the labeller, as pairs."""
+        """K samples of the start model for every prompt, ranked by the labeller, as pairs.
+
+        It goes on until the prompts asked for are done, or the budget has not K labels left for
+        another prompt, or nothing left for work at all.
+        """
         from alignbench.models.decode import Decoding, sample
         from alignbench.models.text import decode_response, encode_prompt
 
         assert inputs.labeller is not None
-        prompts = list(inputs.prompts)[: self.prompts]
-        if len(prompts) < self.prompts:
-            inputs.note("warning", f"only {len(prompts)} of {self.prompts} prompts exist")
         k = self.samples_per_prompt
-        ids = [encode_prompt(policy.tokenizer, prompt) for prompt in prompts for _ in range(k)]
         decoding = Decoding(inputs.max_response_tokens, self.temperature)
-        done = sample(policy.model, policy.tokenizer, ids, decoding, inputs.seed, 64)
-        meter.charge(
-            prompts=len(prompts),
-            ai_labels=sum(completion.finished for completion in done),
-            tokens_generated=sum(len(completion.ids) for completion in done),
-        )
-        texts = [decode_response(policy.tokenizer, completion.ids) for completion in done]
+        wanted = min(self.prompts, len(inputs.prompts))
         pairs: list[Pair] = []
-        for n, prompt in enumerate(prompts):
-            # An answer cut at the limit is not ranked: as text it would look complete, and
-            # training on it would teach an end where the model had none.
-            rows = [i for i in range(n * k, (n + 1) * k) if done[i].finished]
-            own = [texts[i] for i in rows]
-            pairs += ranked_pairs(prompt, own, inputs.labeller.utilities(prompt, own))
-        inputs.facts.update(
-            labeller=inputs.labeller.name,
-            ai_pairs=len(pairs),
-            cut_answers=sum(not completion.finished for completion in done),
-        )
+        done = cut = 0
+        while done < wanted and meter.exhausted() is None:
+            size = int(min(PROMPTS_AT_A_TIME, wanted - done, meter.remaining("ai_labels") / k))
+            if size == 0:
+                break
+            prompts = [inputs.prompts[n] for n in range(done, done + size)]
+            ids = [encode_prompt(policy.tokenizer, prompt) for prompt in prompts for _ in range(k)]
+            # Another seed for each call, since it numbers its rows from 0.
+            seed = inputs.seed + done * SEED_STRIDE
+            found = sample(policy.model, policy.tokenizer, ids, decoding, seed, 64)
+            for n, prompt in enumerate(prompts):
+                # An answer cut at the limit is not ranked: as text it would look complete, and
+                # training on it would teach an end where the model had none.
+                own = [
+                    decode_response(policy.tokenizer, completion.ids)
+                    for completion in found[n * k : (n + 1) * k]
+                    if completion.finished
+                ]
+                cut += k - len(own)
+                # One answer alone makes no pair: no label is paid for it.
+                if len(own) > 1:
+                    pairs += ranked_pairs(prompt, own, inputs.labeller.utilities(prompt, own))
+            done += size
+        if done < self.prompts:
+            why = "exist" if done == len(inputs.prompts) else "are within the budget"
+            inputs.note("warning", f"only {done} of {self.prompts} prompts {why}")
+        inputs.facts.update(labeller=inputs.labeller.name, ai_pairs=len(pairs), cut_answers=cut)
         return pairs

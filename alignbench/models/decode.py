@@ -17,6 +17,7 @@ import torch
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from alignbench.errors import UserError
+from alignbench.metering.engine import engine_tokens, report
 from alignbench.models.padding import left_pad
 
 
@@ -82,9 +83,10 @@ def sample(
             uniforms = _uniforms(seed, rows, decoding.max_new_tokens)
             prompts = [tuple(prompt_ids[i]) for i in rows]
             eos = int(tokenizer.eos_token_id)
-            for row, completion in zip(
-                rows, _decode_batch(model, prompts, decoding, uniforms, eos), strict=True
-            ):
+            with engine_tokens():
+                completions = _decode_batch(model, prompts, decoding, uniforms, eos)
+            report(tokens_generated=sum(len(completion.ids) for completion in completions))
+            for row, completion in zip(rows, completions, strict=True):
                 result[row] = completion
             if progress is not None:
                 progress(start + len(rows), len(order))

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alignbench.errors import UserError, nearest
+from alignbench.metering.budget import Budget
 from alignbench.recipe.consistency import Inconsistent
 from alignbench.recipe.document import Node, Problems, shown
 from alignbench.recipe.schema import Recipe
@@ -48,6 +49,7 @@ def check(node: Node, profile: str, problems: Problems) -> Recipe | None:
     except ValidationError as error:
         report(error, Recipe, node, (), problems, hidden=("profile",), extra=("profiles",))
     _check_methods(node, problems)
+    _check_tuning(node, problems)
     return recipe if len(problems.lines) == before else None
 
 
@@ -80,18 +82,52 @@ def _check_methods(node: Node, problems: Problems) -> None:
         if not isinstance(body.value, dict):
             continue
         options = body.plain()
+        ends = _check_budget(node, body, path, problems)
         try:
             method = registry.resolve(row, options)
-            if Need.LABELLER in method.needs and not node.plain().get("labeller"):
+            if Need.LABELLER in method.needs_of() and not node.plain().get("labeller"):
                 message = "needs an AI labeller; add labeller: {kind: sandbox or reward_model}"
                 problems.add(body.place, path, message)
+            if method.needs_budget() and not ends:
+                message = (
+                    "nothing ends its training; give it rollouts or epochs, or the recipe a budget "
+                    "of work or time, such as budget: {flops: 1.0e+12}"
+                )
+                problems.add(body.place, path, message)
         except ValidationError as error:
-            report(
-                error, registry.method_class(row, options), body, path, problems, extra=("uses",)
-            )
+            cls = registry.method_class(row, options)
+            report(error, cls, body, path, problems, extra=registry.RESERVED)
         except UserError as error:
             for text in error.problems:
                 problems.add(body.place, (), text)
+
+
+def _check_budget(node: Node, body: Node, path: Path, problems: Problems) -> bool:
+    """Check a row's own budget; whether it, or the recipe's, ends a method."""
+    ends = False
+    for place, given in (((), node.child("budget")), (path, body.child("budget"))):
+        if given is None or given.value is None:
+            continue
+        try:
+            ends = Budget.model_validate(given.plain()).ends() or ends
+        except ValidationError as error:
+            ends = True  # what is wrong with it is said once
+            if place:  # the recipe's own is reported by the schema
+                report(error, Budget, given, (*path, "budget"), problems)
+    return ends
+
+
+def _check_tuning(node: Node, problems: Problems) -> None:
+    from alignbench.tuning.check import problems as found_in
+
+    tuning, methods = node.child("tuning"), node.child("methods")
+    if tuning is None or methods is None:
+        return
+    if isinstance(tuning.value, dict) and isinstance(methods.value, dict):
+        for path, message in found_in(tuning.plain(), methods.plain()):
+            place = deepest(tuning, path)
+            if not place.unreadable:
+                problems.add(place.place, ("tuning", *path), message)
 
 
 def deepest(node: Node, path: Path) -> Node:

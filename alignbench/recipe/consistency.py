@@ -49,8 +49,20 @@ def inconsistencies(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
     if recipe.labeller is not None and recipe.labeller.kind == "sandbox" != data.source:
         message = f"the sandbox labeller knows no answers to the prompts of {data.source}"
         yield ("labeller", "kind"), f"{message}; write reward_model"
+    yield from _snapshots(recipe)
     if len(set(recipe.seeds)) < len(recipe.seeds):
         yield ("seeds",), f"every seed once; found {list(recipe.seeds)}"
     if recipe.reward_model.seed == recipe.reward_model.gold_seed:
         message = "must differ from reward_model.seed: gold is to be another model than proxy"
         yield ("reward_model", "gold_seed"), message
+
+
+def _snapshots(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
+    shares = recipe.snapshots
+    if shares and (recipe.budget is None or not recipe.budget.ends()):
+        message = "are shares of a budget; add one that ends the methods, such as {flops: 1.0e+12}"
+        yield ("snapshots",), message
+    if sorted(set(shares)) != shares:
+        yield ("snapshots",), f"rising, every share once; found {shares}"
+    if len({round(100 * share) for share in shares}) < len(shares):
+        yield ("snapshots",), f"shares in whole percents, no two alike; found {shares}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alignbench.metering.budget import Budget
 from alignbench.recipe.consistency import Inconsistent, inconsistencies
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
@@ -62,6 +63,8 @@ class SandboxData(Section):
     reward_pairs: Positive = 3_000
     gold_pairs: Positive = 3_000
     evaluation_prompts: Positive = 200
+    validation_prompts: Positive = 64
+    """For tuning: neither trained on nor part of the final evaluation."""
     annotators: Annotated[int, Field(ge=3)] = 3
 
 
@@ -76,6 +79,7 @@ class HhRlhfData(Section):
     reward_pairs: Positive = 5_000
     gold_pairs: Positive = 5_000
     evaluation_prompts: Positive = 200
+    validation_prompts: Positive = 64
 
 
 class Pretrain(Section):
@@ -129,6 +133,8 @@ class Evaluation(Section):
     resamples: Positive = 2_000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     diversity_samples: Positive = 400
+    snapshot_prompts: Positive = 64
+    """Evaluation prompts on which the snapshots of the budget curves are scored."""
 
 
 class Judge(Section):
@@ -141,6 +147,22 @@ class Labeller(Section):
     """Who ranks responses for RLAIF: the sandbox's AI labeller, or the proxy reward model."""
 
     kind: Literal["sandbox", "reward_model"]
+
+
+class Tuning(Section):
+    """A search of every row's options: as many trials for each, selected on validation prompts."""
+
+    trials: Annotated[int, Field(ge=2)]
+    """For each row; the first is its own values."""
+    search: dict[Name, dict[str, Any]]
+    """Row -> option (``dpo.learning_rate`` within a section) -> choices, or a range ``{low: ...,
+    high: ..., log: true or false}``. Every row is named; ``{}`` leaves one untuned, and says so."""
+    metric: Literal["reward_proxy", "reward_gold"] = "reward_proxy"
+    """Mean score of the validation answers: by the proxy reward model, or by the gold scorer (the
+    sandbox's rule, else the gold reward model), which the results then warn of."""
+    budget: Budget | None = None
+    """Of all trials of a row together; each gets an equal share. None: each gets the row's own."""
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Recipe(Section):
@@ -161,13 +183,23 @@ class Recipe(Section):
     sft: Sft
     reward_model: RewardModel
     methods: dict[Name, dict[str, Any]]
+    budget: Budget | None = None
+    """Of every method; ``methods.<row>.budget`` overrides single limits, and is shown as such."""
+    snapshots: list[Annotated[float, Field(gt=0, le=1)]] = []
+    """Shares of the budget at which each method's model is kept and scored."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     judge: Judge
     labeller: Labeller | None = None
+    tuning: Tuning | None = None
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Recipe:
         if problems := list(inconsistencies(self)):
             raise Inconsistent(problems)
         return self
+
+    def budget_of(self, row: str) -> Budget | None:
+        """The limits of a row: the shared ones with its own laid over them."""
+        own = self.methods[row].get("budget")
+        return Budget.combined(self.budget, None if own is None else Budget.model_validate(own))

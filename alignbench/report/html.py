@@ -13,22 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from alignbench.files import write_atomic
+from alignbench.report.cost import cost_section
+from alignbench.report.health import health_section
 from alignbench.report.plots import Geometry, curve_plot, interval_plot
+from alignbench.report.quality import quality_section
 from alignbench.report.reveal import reveal
+from alignbench.report.tuning import tuning_section
 from alignbench.results.schema import METRIC, METRICS, Metric
 
 Record = dict[str, Any]
 UNKNOWN = "–"
 STATUS_SIGNS = {"met": "✓", "missed": "✗", "not separable": "≈", "unknown": UNKNOWN}
-CONSUMED = (
-    ("optimizer_steps", "Steps"),
-    ("prompts", "Prompts"),
-    ("human_labels", "Human labels"),
-    ("ai_labels", "AI labels"),
-    ("tokens_generated", "Tokens generated"),
-    ("tokens_scored", "Tokens scored"),
-    ("tokens_trained", "Tokens trained"),
-)
 CURVE_LABELS = {
     "reward_raw": "proxy reward (raw)",
     "sequence_kl": "KL from SFT, sampled (nats)",
@@ -72,8 +67,10 @@ def render_report(results: Mapping[str, Any], samples: Sequence[Mapping[str, Any
         seeds=_seeds(results),
         targets=_targets(results),
         plots=_plots(results),
-        costs=_costs(results),
-        consumed=CONSUMED,
+        cost=cost_section(results),
+        quality=quality_section(results),
+        health=health_section(results),
+        tuning=tuning_section(results),
         curves=_curves(results),
         families=_families(samples or ()),
         recipe=json.dumps(results["recipe"], indent=1, ensure_ascii=False),
@@ -156,52 +153,6 @@ def _plots(results: Mapping[str, Any]) -> list[Geometry]:
         if plot is not None:
             plots.append(plot)
     return plots
-
-
-def _costs(results: Mapping[str, Any]) -> list[Record]:
-    """Training stages one by one in the order of the pipeline, evaluation stages summed."""
-    lines: list[Record] = []
-    evaluation = []
-    stages = sorted(results["costs"].items(), key=lambda item: _position(item[0], results))
-    for stage, cost in stages:
-        if stage.split("/")[0] in ("generate", "score", "judge"):
-            evaluation.append(cost)
-        else:
-            lines.append(_cost(stage, cost))
-    if evaluation:
-        seconds = [cost["seconds"] for cost in evaluation]
-        peaks = [cost["peak_rss_bytes"] for cost in evaluation]
-        total = {
-            "seconds": None if None in seconds else sum(seconds),
-            "peak_rss_bytes": None if None in peaks else max(peaks),
-        }
-        lines.append(_cost(f"evaluation ({len(evaluation)} stages)", total))
-    return lines
-
-
-def _position(stage: str, results: Mapping[str, Any]) -> tuple[int, int, str]:
-    kind, row, _ = f"{stage}//".split("/")[:3]
-    kinds = ("data", "base", "sft", "reward", "train")
-    models = results["models"]
-    return (
-        kinds.index(kind) if kind in kinds else len(kinds),
-        models.index(row) if row in models else 0,
-        stage,
-    )
-
-
-def _cost(stage: str, cost: Mapping[str, Any]) -> Record:
-    consumed = cost.get("consumed") or {}
-    seconds, peak = cost.get("seconds"), cost.get("peak_rss_bytes")
-    return {
-        "stage": stage,
-        "seconds": UNKNOWN if seconds is None else f"{seconds:.1f}",
-        "peak": UNKNOWN if peak is None else f"{peak / 2**20:.0f}",
-        "consumed": [
-            f"{consumed[name]:,}" if isinstance(consumed.get(name), int) else UNKNOWN
-            for name, _ in CONSUMED
-        ],
-    }
 
 
 def _curves(results: Mapping[str, Any]) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 Geometry = dict[str, Any]
@@ -103,3 +104,116 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(number * step, 10) for number in range(first, last + 1)]
+
+
+def band_plot(
+    title: str,
+    lines: Sequence[Mapping[str, Any]],
+    x_label: str,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    *,
+    width: int = 300,
+    height: int = 190,
+) -> Geometry:
+    """Lines with interval bands over two axes; plots with equal ranges can be compared.
+
+    Args:
+        title: of the plot.
+        lines: dicts ``{"name", "style" (number of a colour), "points": [(x, value, low, high)]}``;
+            bounds may be None, and the band then has a gap there.
+        x_label: below the axis.
+        x_range, y_range: least and greatest values that must fit.
+        width, height: in pixels.
+    """
+    left, right, top, bottom = 44, width - 56, 8, height - 36
+    x_ticks, (x_low, x_high) = _axis(x_range, 3)
+    y_ticks, (y_low, y_high) = _axis(y_range, height // 45)
+
+    def x(value: float) -> float:
+        return round(left + (right - left) * (value - x_low) / (x_high - x_low), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - (bottom - top) * (value - y_low) / (y_high - y_low), 1)
+
+    drawn = []
+    for line in lines:
+        points = [point for point in line["points"] if point[1] is not None]
+        if not points:
+            continue
+        drawn.append(
+            {
+                "name": line["name"],
+                "style": line["style"],
+                "points": " ".join(f"{x(p[0])},{y(p[1])}" for p in points),
+                "dots": [{"x": x(p[0]), "y": y(p[1]), "text": _said(p)} for p in points],
+                "bands": [
+                    " ".join(
+                        [f"{x(p[0])},{y(p[3])}" for p in part]
+                        + [f"{x(p[0])},{y(p[2])}" for p in reversed(part)]
+                    )
+                    for part in _with_bounds(points)
+                ],
+                "end": y(points[-1][1]),
+            }
+        )
+    for line, label in zip(drawn, _apart([line["end"] for line in drawn], 11), strict=True):
+        line["label"] = label
+    return {
+        "title": title,
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "top": top,
+        "bottom": bottom,
+        "x_label": x_label,
+        "x_ticks": [{"at": x(tick), "text": compact(tick)} for tick in x_ticks],
+        "y_ticks": [{"at": y(tick), "text": compact(tick)} for tick in y_ticks],
+        "lines": drawn,
+    }
+
+
+def _axis(span: tuple[float, float], about: int) -> tuple[list[float], tuple[float, float]]:
+    """Ticks within a span, and the span itself (of some width, however equal its ends)."""
+    low, high = span if span[1] > span[0] else (span[0] - 0.5, span[1] + 0.5)
+    slack = 1e-9 * (high - low)
+    ticks = nice_ticks(low, high, about)
+    return [tick for tick in ticks if low - slack <= tick <= high + slack], (low, high)
+
+
+def _said(point: Sequence[float | None]) -> str:
+    x, value, low, high = point
+    bounds = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f}{bounds} at {compact(x or 0.0)}"
+
+
+def _with_bounds(points: Sequence[Sequence[Any]]) -> list[list[Sequence[Any]]]:
+    """Runs of at least two neighbouring points that have bounds."""
+    parts: list[list[Sequence[Any]]] = [[]]
+    for point in points:
+        if point[2] is None or point[3] is None:
+            parts.append([])
+        else:
+            parts[-1].append(point)
+    return [part for part in parts if len(part) > 1]
+
+
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Places for labels as near to the wanted ones as keeping `gap` between them allows."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = list(places)
+    for before, after in pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap)
+    # Pushed down only, they drift: give half of the drift back to all.
+    drift = sum(new - old for new, old in zip(moved, places, strict=True)) / max(1, len(places))
+    return [round(place - drift, 1) for place in moved]
+
+
+def compact(value: float) -> str:
+    """Few characters for an axis: 0.25, 40, 1.5k, 2M, 3e+13."""
+    size = abs(value)
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if unit <= size < 1000 * unit and size < 1e12:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.3g}"

@@ -20,8 +20,12 @@ def flags(
     methods: Sequence[str],
     reward_models: Mapping[str, Mapping[str, Any]],
     minimum_accuracy: float,
+    trainings: Mapping[str, Any],
 ) -> list[Record]:
-    """What a reader must know before believing the table, worst first."""
+    """What a reader must know before believing the table, worst first.
+
+    `trainings` holds ``budget_curves``, ``health`` and ``tuning`` of results.json.
+    """
     found = [
         *_sentinel(estimates),
         *_order_of_rows(estimates),
@@ -29,6 +33,7 @@ def flags(
         *_judge(estimates),
         *_collapse(estimates, methods),
         *_overoptimised(estimates, tests, methods),
+        *_trainings(trainings),
     ]
     return sorted(found, key=lambda flag: flag["level"] != "error")
 
@@ -124,6 +129,27 @@ def _overoptimised(
                     f"{-gold[method]['difference']:.2f}: over-optimised.",
                 )
             )
+    return found
+
+
+def _trainings(trainings: Mapping[str, Any]) -> list[Record]:
+    """Falls after a peak, sick trainings, and a selection that looked at the gold scorer."""
+    found = [
+        _flag("warning", f"{finding['row']}: {finding['message']}")
+        for finding in trainings["budget_curves"]["findings"]
+        if finding["kind"] == "observed peak"
+    ]
+    errors = [
+        finding
+        for finding in trainings["health"]
+        # Reward models have a flag of their own.
+        if finding["level"] == "error" and not finding["row"].startswith("reward/")
+    ]
+    found += [_flag("error", f"{each['row']}: {each['finding']}") for each in errors]
+    seen = [row for row, tuned in trainings["tuning"].items() if tuned["saw_gold"]]
+    if seen:
+        message = "tuning selected on the gold scorer (on other prompts); it is no blind judge here"
+        found.append(_flag("warning", f"{_list(seen)}: {message}."))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alignbench.metering.currencies import LABELS
 from alignbench.results.schema import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -59,8 +60,25 @@ def render_table(console: Console, results: Mapping[str, Any]) -> None:
         )
     for sentence in results["verdict"]:
         say(sentence)
+    for sentence in _beside_the_table(results):
+        say(sentence)
     for note in results["notes"]:
         say(f"{note['kind']}: {note['message']}", "dim")
+
+
+def _beside_the_table(results: Mapping[str, Any]) -> Iterator[str]:
+    """Lines on budget curves, bills and health, where the run has them; the report has the rest."""
+    for finding in (results.get("budget_curves") or {"findings": ()})["findings"]:
+        if finding.get("kind") == "observed peak":
+            yield f"{finding['row']}: {finding['message']}"
+    parts = [part for part in (results.get("bills"), results["costs"].get("bills")) if part]
+    flips = [flip["currency"] for part in parts for flip in part["order_flips"]]
+    if flips:
+        labels = ", ".join(LABELS.get(currency, currency) for currency in dict.fromkeys(flips))
+        yield f"The marginal and the end-to-end bill order methods differently in: {labels}."
+    if health := results.get("health"):
+        errors = sum(finding["level"] == "error" for finding in health)
+        yield f"Health: {len(health)} findings, {errors} of them errors; see the report."
 
 
 def _label(metric: Metric, results: Mapping[str, Any]) -> str:

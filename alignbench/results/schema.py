@@ -1,7 +1,8 @@
 """results.json and results.csv: what they hold, and reading and writing them.
 
 results.json is the one source that every table and report renders. All of it is equal in equal
-runs, except "costs", the only place for times and memory.
+runs, except "costs", the only place for times and memory (its "bills" are those in seconds and
+bytes, the others of its keys are stages).
 """
 
 from __future__ import annotations
@@ -144,6 +145,102 @@ class _Recipe(_Loose):
     name: str
 
 
+class _Amount(_Loose):
+    value: float | None
+    error: float | None
+
+
+class _RowBills(_Loose):
+    seeds: int
+    needs: list[str]
+    marginal: dict[str, _Amount]
+    end_to_end: dict[str, _Amount]
+
+
+class _Flip(_Loose):
+    currency: str
+    sentence: str
+
+
+class _Ranks(_Loose):
+    marginal: dict[str, dict[str, int | None]]
+    end_to_end: dict[str, dict[str, int | None]]
+
+
+class _Decoding(_Loose):
+    responses: int
+    per_response: dict[str, float | None]
+
+
+class _Bills(_Loose):
+    rows: dict[str, _RowBills]
+    ranks: _Ranks
+    order_flips: list[_Flip]
+    decoding: dict[str, _Decoding] = {}
+
+
+class _Interval(_Loose):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Point(_Loose):
+    fraction: float
+    consumed: dict[str, float]
+    reward_proxy: _Interval
+    reward_gold: _Interval
+    kl: _Interval
+
+
+class _Curve(_Loose):
+    points: list[_Point] = Field(min_length=1)
+    fit: dict[str, float | None] | None = None
+
+
+class _CurveFinding(_Loose):
+    row: str
+    message: str
+
+
+class _Curves(_Loose):
+    rows: dict[str, _Curve]
+    findings: list[_CurveFinding]
+
+
+class _Health(_Loose):
+    row: str
+    seed: int | None
+    rule: str
+    level: Literal["error", "warning"]
+    finding: str
+    evidence: dict[str, Any]
+    remedy: str
+    source: str
+
+
+class _Unchecked(_Loose):
+    row: str
+    seed: int | None
+    rule: str
+    reason: str
+
+
+class _Trial(_Loose):
+    number: int
+    params: dict[str, Any]
+    state: str
+    value: float | None
+    standard_error: float | None = None
+    reason: str | None = None
+
+
+class _Tuned(_Loose):
+    trials: list[_Trial]
+    expected_best: list[float]
+    running_best: list[float]
+
+
 class _Results(_Loose):
     schema_version: int
     recipe: _Recipe
@@ -160,6 +257,13 @@ class _Results(_Loose):
     certificate: dict[str, Any]
     costs: dict[str, dict[str, Any]]
     reward_models: dict[str, dict[str, Any]]
+    # Absent where the run has no such stages.
+    bills: _Bills | None = None
+    budget_curves: _Curves | None = None
+    health: list[_Health] = []
+    health_unchecked: list[_Unchecked] = []
+    tuning: dict[str, _Tuned] = {}
+    plan: dict[str, dict[str, Any]] = {}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -175,7 +279,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give the results.json of a finished run."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({error}).") from error
     if not isinstance(results, dict) or "schema_version" not in results:
         raise UserError(f'{path}: not a results file of alignbench (no "schema_version").')

@@ -113,6 +113,12 @@ def build(config: SandboxData) -> Dataset:
     rows["eval_prompts"] = numbered(
         "eval", _questions(pools["evaluation"].take(config.evaluation_prompts))
     )
+    # Last, so that no other file depends on it. From the gold pool, whose wordings nothing that is
+    # tuned has seen: policies and the proxy reward model train on those of the other pools, and
+    # prompts of the evaluation pool would be the final evaluation's behind another greeting.
+    rows["valid_prompts"] = numbered(
+        "valid", _questions(pools["gold"].take(config.validation_prompts))
+    )
     dataset.summary = _summary(dataset, [*sft, *valid])
     return dataset
 

@@ -5,7 +5,8 @@ Files in the output folder (one JSON object a line):
 - ``corpus.jsonl`` {"text"}: pre-training documents (sandbox only);
 - ``heldout.jsonl`` {"text"}: text for perplexity, never trained on;
 - ``sft.jsonl``, ``sft_valid.jsonl`` {"prompt", "response", "family"};
-- ``train_prompts.jsonl``, ``eval_prompts.jsonl`` {"id", "prompt", "family"};
+- ``train_prompts.jsonl``, ``valid_prompts.jsonl`` (for tuning), ``eval_prompts.jsonl`` {"id",
+  "prompt", "family"};
 - ``pairs_proxy.jsonl``, ``pairs_gold.jsonl`` and ``…_valid.jsonl`` {"id", "prompt", "chosen",
   "rejected", "votes_chosen", "votes_total", "family"};
 - ``summary.json``: counts, families, annotator agreement.

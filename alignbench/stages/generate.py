@@ -1,17 +1,26 @@
-"""Stage `generate/<row>/<seed>`: a model's answers to the evaluation prompts."""
+"""Stage `generate/<row>/<seed>`: a model's answers to the evaluation prompts, and their cost."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from typing import Any
+
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl, write_jsonl
-from alignbench.models.decode import Decoding, sample
+from alignbench.metering.meter import Meter
+from alignbench.metering.watch import watch
+from alignbench.models.decode import Completion, Decoding, sample
 from alignbench.models.load import load_policy
 from alignbench.models.text import decode_response, encode_prompt
 from alignbench.stage import StageContext
+from alignbench.training.common import write_json
 
 
 def run(ctx: StageContext) -> None:
-    """Make ``responses.jsonl``: samples 0..k-1 of each prompt, in the order of the prompts.
+    """Make ``responses.jsonl`` and ``metrics.json`` (what the decoding consumed).
+
+    responses.jsonl has samples 0..k-1 of each prompt, in the order of the prompts.
 
     A line has prompt_id, prompt, family, sample, response (text), token_ids (EOS included) and
     finished. Prompts of more than `max_prompt_tokens` are left out, with a warning.
@@ -33,15 +42,12 @@ def run(ctx: StageContext) -> None:
         raise UserError("eval_prompts: all prompts are too long; raise max_prompt_tokens")
     evaluation = config["evaluation"]
     samples = [(i, k) for i in kept for k in range(evaluation["samples_per_prompt"])]
-    completions = sample(
-        model,
-        tokenizer,
-        [encoded[i] for i, _ in samples],
-        Decoding(config["max_response_tokens"], evaluation["temperature"], evaluation["top_p"]),
-        config["seed"],
-        evaluation["batch_size"],
-        progress=ctx.progress,
-    )
+    meter = Meter()
+    with watch(meter):
+        completions = _answers(ctx, model, tokenizer, [encoded[i] for i, _ in samples])
+        cost = meter.measured()
+    write_json(ctx.out / "metrics.json", {"consumed": meter.bill(), "responses": len(completions)})
+    write_json(ctx.out / "cost.json", cost)
     write_jsonl(
         ctx.out / "responses.jsonl",
         (
@@ -57,3 +63,23 @@ def run(ctx: StageContext) -> None:
             for (i, k), completion in zip(samples, completions, strict=True)
         ),
     )
+
+
+def _answers(
+    ctx: StageContext, model: Any, tokenizer: Any, prompts: Sequence[list[int]]
+) -> list[Completion]:
+    """One completion a prompt, by the decoder that the model's method asks for."""
+    evaluation, seed = ctx.config["evaluation"], ctx.config["seed"]
+    decoding = Decoding(
+        ctx.config["max_response_tokens"], evaluation["temperature"], evaluation["top_p"]
+    )
+    batch = evaluation["batch_size"]
+    declared = ctx.inputs["model"] / "decoder.json"
+    if not declared.exists():
+        return sample(model, tokenizer, prompts, decoding, seed, batch, progress=ctx.progress)
+    from alignbench.models.best_of_n import best_of
+    from alignbench.models.reward import RewardScorer
+
+    n = int(json.loads(declared.read_text())["best_of"])
+    scorer = RewardScorer.load(ctx.inputs["reward"], batch_size=batch)
+    return best_of(model, tokenizer, prompts, decoding, seed, batch, n, scorer)

@@ -1,23 +1,33 @@
-"""Stage `train/<row>/<seed>`: one method, one seed, from the certified start checkpoint."""
+"""Stage `train/<row>/<seed>`: one method, one seed, from the certified start checkpoint.
+
+Writes ``model/``, ``log.jsonl``, ``metrics.json``, ``cost.json`` and, where asked for,
+``snapshots/<percent>/model/``; ``decoder.json`` where answers are not drawn by plain sampling.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
+from alignbench.metering.budget import Budget
+from alignbench.metering.data import Metered, MeteredLabeller
+from alignbench.metering.meter import BudgetExhausted, Meter, MethodMeter
+from alignbench.metering.watch import watch
 from alignbench.methods.base import Inputs, Labeller, Method, Need, Pair, Policy
-from alignbench.methods.meter import Meter, peak_rss_bytes
 from alignbench.methods.registry import resolve
 from alignbench.models.load import load_policy, save_model, weights_digest
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
 from alignbench.stage import StageContext
 from alignbench.training.common import json_log, write_json
+
+Record = dict[str, Any]
 
 
 class RewardModelLabeller:
@@ -33,69 +43,196 @@ class RewardModelLabeller:
         return self.scorer.score([prompt] * len(responses), responses)
 
 
+@dataclass
+class Trained:
+    """A policy after its method, and what the harness recorded of it."""
+
+    policy: Policy
+    metrics: Record
+    cost: Record
+
+
 def run(ctx: StageContext) -> None:
-    """Train and save the model of one row; see `alignbench.methods.base` for the contract."""
+    """Train and save the model of one row; see `alignbench.methods.base` for the contract.
+
+    Config: ``row``, ``options``, ``seed``, ``budget`` (limits or None), ``budget_override``,
+    ``snapshots``, the limits of tokens, ``precision``, ``labeller``. Inputs ``trial_<k>`` are the
+    row's tuning trials; the best one's options are taken.
+    """
+    options, tuned = dict(ctx.config["options"]), None
+    trials = {role: folder for role, folder in ctx.inputs.items() if role.startswith("trial_")}
+    if trials:
+        from alignbench.tuning.select import best_options
+
+        folders = [trials[f"trial_{k}"] for k in range(len(trials))]
+        options, tuned = best_options(options, folders)
+    method = resolve(ctx.config["row"], options)
+    trained = train_row(ctx, method)
+    policy = trained.policy
+    save_model(policy.model, policy.tokenizer, ctx.out / "model")
+    if (decoder := method.decoder()) is not None:
+        write_json(ctx.out / "decoder.json", dict(decoder))
+    if tuned is not None:
+        trained.metrics["tuned"] = tuned
+    write_json(ctx.out / "metrics.json", trained.metrics)
+    # Times and memory apart, so that metrics.json is equal in equal runs.
+    write_json(ctx.out / "cost.json", trained.cost)
+
+
+def train_row(ctx: StageContext, method: Method) -> Trained:
+    """Train one method under the meter: from the certified start, within its budget.
+
+    Raises:
+        RuntimeError: the start checkpoint is not the certified one.
+    """
     config = ctx.config
-    method = resolve(config["row"], config["options"])
     start = ctx.inputs["sft"] / "model"
     model, tokenizer = load_policy(start)
     policy = Policy(model, tokenizer, start, weights_digest(model))
     certified = json.loads((ctx.inputs["sft"] / "metrics.json").read_text())["weights_digest"]
     if policy.digest != certified:
         raise RuntimeError("the start checkpoint is not the certified one (weights digests differ)")
+    limits = config.get("budget")
+    budget = None if limits is None else Budget.model_validate(limits)
     scratch = ctx.out / "scratch"
     scratch.mkdir()
-    meter = Meter()
-    meter.charge(human_labels=_labels_behind_reward(ctx))
     with json_log(ctx.out / "log.jsonl") as log:
-        inputs = _inputs(ctx, method, policy, scratch, log)
-        method.train(policy, inputs, meter)
-    seconds = meter.seconds()
-    shutil.rmtree(scratch)
-    policy.model.eval()
-    save_model(policy.model, tokenizer, ctx.out / "model")
+        meter = Meter(budget, config.get("snapshots", ()))
+        snapshots = _Snapshots(ctx.out, policy, meter)
+        inputs = _inputs(ctx, method, policy, scratch, log, meter)
+        stopped_in: str | None = None
+        with watch(meter, model, snapshots.take):
+            try:
+                method.train(policy, inputs, cast(Meter, MethodMeter(meter)))
+            except BudgetExhausted as end:
+                stopped_in = end.currency
+            cost = meter.measured()
+            spent, overshoot = meter.fraction(), meter.overshoot()
+            ended = _ending(ctx, meter, stopped_in)
+    shutil.rmtree(scratch, ignore_errors=True)
+    model.eval()
     metrics = {
+        **_facts(ctx, inputs.facts),  # first: a method cannot overwrite what the harness saw
         "method": method.name,
         "row": config["row"],
         "seed": config["seed"],
-        "start_digest": policy.digest,
-        "weights_digest": weights_digest(policy.model),
+        "start_digest": certified,
+        "weights_digest": weights_digest(model),
         "consumed": meter.bill(),
-        **inputs.facts,
+        "budget": {"limits": dict(meter.limits), "override": bool(config.get("budget_override"))},
+        "ended": ended,
+        "spent_fraction": spent,
+        "overshoot": overshoot,
+        "snapshots": snapshots.record(spent),
     }
-    write_json(ctx.out / "metrics.json", metrics)
-    # Times and memory apart, so that metrics.json is equal in equal runs.
-    write_json(ctx.out / "cost.json", {"seconds": seconds, "peak_rss_bytes": peak_rss_bytes()})
+    return Trained(policy, metrics, cost)
+
+
+def _ending(ctx: StageContext, meter: Meter, stopped_in: str | None) -> Record:
+    """Who ended the training, and why; a method that leaves budget unspent must say it."""
+    currency = stopped_in or meter.exhausted()
+    if meter.fraction() > 1 + meter.grace():
+        share = 100 * meter.fraction()
+        ctx.note("warning", f"spent {share:.0f} % of its budget: it did not let itself be stopped")
+    if currency is not None:
+        return {"by": "budget", "currency": currency, "reason": None}
+    if meter.early_reason is None and meter.fraction() > 0:
+        share = 100 * meter.fraction()
+        ctx.note("warning", f"ended at {share:.0f} % of its budget without saying why")
+    return {"by": "method", "currency": None, "reason": meter.early_reason}
+
+
+def _facts(ctx: StageContext, facts: Record) -> Record:
+    """What the method wants recorded, as far as it is JSON and no name of the harness's."""
+    kept = {}
+    for name, value in facts.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            ctx.note("warning", f"the fact {name!r} cannot be recorded: {error}")
+        else:
+            if name != "tuned":
+                kept[name] = value
+    return kept
+
+
+class _Snapshots:
+    """Keeps the policy at shares of the budget, at the first optimizer step that passes each."""
+
+    def __init__(self, out: Path, policy: Policy, meter: Meter) -> None:
+        self.out, self.policy, self.meter = out, policy, meter
+        # At the end of the budget the snapshot is the result itself.
+        self.waiting = [share for share in meter.snapshots if share < 1]
+        self.taken: list[Record] = []
+
+    def take(self) -> None:
+        """At an optimizer step: save the policy if a share has been passed."""
+        fraction = self.meter.fraction()
+        passed = [share for share in self.waiting if share <= fraction]
+        if not passed or fraction >= 1:
+            return
+        self.waiting = self.waiting[len(passed) :]
+        folder = f"snapshots/{round(100 * passed[-1])}"
+        config = self.policy.model.config
+        before = config._name_or_path, config.use_cache  # saving sets them, and training goes on
+        save_model(self.policy.model, self.policy.tokenizer, self.out / folder / "model")
+        config._name_or_path, config.use_cache = before
+        self.taken += [self._line(share, fraction, folder) for share in passed]
+
+    def record(self, spent: float) -> list[Record]:
+        """All snapshots, the final model last (folder ``.``)."""
+        return [*self.taken, self._line(1.0, spent, ".")] if self.meter.snapshots else []
+
+    def _line(self, asked: float, fraction: float, folder: str) -> Record:
+        bill = self.meter.bill()
+        return {
+            "asked": asked,
+            "fraction": fraction,
+            "step": bill["optimizer_steps"],
+            "consumed": bill,
+            "folder": folder,
+        }
 
 
 def _inputs(
-    ctx: StageContext, method: Method, policy: Policy, scratch: Path, log: Callable[..., None]
+    ctx: StageContext,
+    method: Method,
+    policy: Policy,
+    scratch: Path,
+    log: Callable[..., None],
+    meter: Meter,
 ) -> Inputs:
-    """What `method.needs`, and nothing more, so that no method can use what it did not declare."""
-    config = ctx.config
+    """What the method needs, and nothing more, so that none can use what it did not declare."""
+    config, needs = ctx.config, method.needs_of()
+
+    start, certified = policy.folder, policy.digest
 
     def reference() -> Any:
-        frozen, _ = load_policy(policy.folder)
-        if weights_digest(frozen) != policy.digest:
+        frozen, _ = load_policy(start)
+        if weights_digest(frozen) != certified:
             raise RuntimeError("the reference checkpoint changed on disk (weights digests differ)")
         return frozen.requires_grad_(False)
 
     data = ctx.inputs["data"]
     fits = _PromptFilter(policy.tokenizer, config["max_prompt_tokens"])
-    pairs = prompts = None
-    if Need.PAIRS in method.needs:
+    pairs: list[Pair] = []
+    prompts: list[str] = []
+    if Need.PAIRS in needs:
         rows = fits(read_jsonl(data / "pairs_proxy.jsonl"))
         pairs = [Pair(row["prompt"], row["chosen"], row["rejected"]) for row in rows]
-    if Need.PROMPTS in method.needs:
+    if Need.PROMPTS in needs:
         prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
         ctx.note("warning", f"{fits.dropped} prompts too long, left out")
     scorer = RewardScorer.load(ctx.inputs["reward"]) if "reward" in ctx.inputs else None
+    labeller = None
+    if Need.LABELLER in needs:
+        labeller = MeteredLabeller(_labeller(config, scorer), meter)
     return Inputs(
-        pairs=pairs or (),
-        prompts=prompts or (),
-        reward=scorer if Need.REWARD in method.needs else None,
-        labeller=_labeller(config, scorer) if Need.LABELLER in method.needs else None,
+        pairs=Metered(pairs, meter, "human_labels"),
+        prompts=Metered(prompts, meter, "prompts"),
+        reward=scorer if Need.REWARD in needs else None,
+        labeller=labeller,
         reference=reference,
         scratch=scratch,
         seed=config["seed"],
@@ -117,14 +254,6 @@ def _labeller(config: Any, scorer: RewardScorer | None) -> Labeller:
     if kind == "reward_model" and scorer is not None:
         return RewardModelLabeller(scorer)
     raise UserError(f'{config["row"]}: no AI labeller "{kind}"; known: sandbox, reward_model')
-
-
-def _labels_behind_reward(ctx: StageContext) -> int:
-    """Human-labelled pairs that the method's reward model was trained on; 0 without one."""
-    if "reward" not in ctx.inputs:
-        return 0
-    figures = json.loads((ctx.inputs["reward"] / "metrics.json").read_text())
-    return int(figures["train_pairs"])
 
 
 class _PromptFilter:

@@ -16,6 +16,8 @@ from trl import RewardConfig, RewardTrainer
 
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
+from alignbench.metering.meter import Meter
+from alignbench.metering.watch import watch
 from alignbench.models.load import init_reward, save_model, weights_digest
 from alignbench.models.reward import Calibration, RewardScorer
 from alignbench.models.text import encode_prompt, encode_response
@@ -65,7 +67,10 @@ def run(ctx: StageContext) -> None:
     train = _pairs(ctx, tokenizer, f"pairs_{split}")
     valid = _pairs(ctx, tokenizer, f"pairs_{split}_valid")
     scratch = ctx.out / "scratch"
-    with json_log(ctx.out / "log.jsonl") as log:
+    meter = Meter()
+    # The held-out labels calibrate the scores that methods train on: they are needed as well.
+    meter.charge(human_labels=len(train.prompts) + len(valid.prompts))
+    with watch(meter, model), json_log(ctx.out / "log.jsonl") as log:
         trainer = RewardTrainer(
             model=model,
             args=_arguments(settings, scratch, ctx, len(train.prompts)),
@@ -75,10 +80,11 @@ def run(ctx: StageContext) -> None:
         attach(trainer, LogCallback(log, ctx.progress))
         set_seed(seed)
         trainer.train()
+        scorer = RewardScorer(model.eval(), tokenizer)
+        chosen = scorer.score_ids(valid.prompts, valid.chosen)
+        rejected = scorer.score_ids(valid.prompts, valid.rejected)
+        cost = meter.measured()
     shutil.rmtree(scratch, ignore_errors=True)
-    scorer = RewardScorer(model.eval(), tokenizer)
-    chosen = scorer.score_ids(valid.prompts, valid.chosen)
-    rejected = scorer.score_ids(valid.prompts, valid.rejected)
     calibration = Calibration.fit(chosen, rejected)
     calibration.save(ctx.out / "calibration.json")
     save_model(model, tokenizer, ctx.out / "model")
@@ -89,8 +95,10 @@ def run(ctx: StageContext) -> None:
         "train_pairs": len(train.prompts),
         "calibration_scale": calibration.scale,
         "weights_digest": weights_digest(model),
+        "consumed": meter.bill(),
     }
     write_json(ctx.out / "metrics.json", {**metrics, **facts})
+    write_json(ctx.out / "cost.json", cost)
     _judge(ctx, metrics["accuracy"], settings.minimum_accuracy)
 
 

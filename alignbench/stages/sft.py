@@ -12,6 +12,8 @@ from trl import SFTConfig, SFTTrainer
 
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
+from alignbench.metering.meter import Meter
+from alignbench.metering.watch import watch
 from alignbench.models.load import load_policy, save_model, weights_digest
 from alignbench.models.text import encode_prompt, encode_response
 from alignbench.recipe.schema import Sft
@@ -40,7 +42,8 @@ def run(ctx: StageContext) -> None:
     train = _examples(ctx, tokenizer, "sft")
     valid = _examples(ctx, tokenizer, "sft_valid")
     scratch = ctx.out / "scratch"
-    with json_log(ctx.out / "log.jsonl") as log:
+    meter = Meter()
+    with watch(meter, model), json_log(ctx.out / "log.jsonl") as log:
         trainer = _ResponseTrainer(
             model=model,
             args=_arguments(settings, scratch, ctx.config["precision"], len(train)),
@@ -51,6 +54,7 @@ def run(ctx: StageContext) -> None:
         attach(trainer, LogCallback(log, ctx.progress), EarlyStoppingCallback(settings.patience))
         set_seed(settings.seed)
         trainer.train()
+        cost = meter.measured()
     state = trainer.state
     shutil.rmtree(scratch)
     best = trainer.model.eval()
@@ -62,9 +66,11 @@ def run(ctx: StageContext) -> None:
         "stopped_early": state.global_step < state.max_steps,
         "best_step": state.best_global_step,
         "best_valid_loss": state.best_metric,
+        "consumed": meter.bill(),
         "weights_digest": weights_digest(best),
     }
     write_json(ctx.out / "metrics.json", metrics)
+    write_json(ctx.out / "cost.json", cost)
 
 
 class _ResponseTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types

@@ -7,8 +7,41 @@ tensors and is tested against numbers derived by hand.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One batch of responses, K per prompt next to each other.
+
+    Attributes:
+        scores: (B,) standardised reward-model scores, less the penalty for a missing EOS.
+        mask: (B, T) 1 on response tokens, EOS included.
+        logprobs: (B, T) of the tokens under the model that sampled them, at the row's temperature.
+        reference_logprobs: (B, T) under the frozen reference, None when the method holds none.
+        values: (B, T) critic's V(s_t), None without a critic.
+        samples_per_prompt: K.
+    """
+
+    scores: Tensor
+    mask: Tensor
+    logprobs: Tensor
+    reference_logprobs: Tensor | None
+    values: Tensor | None
+    samples_per_prompt: int
+
+    def sequence_kl(self) -> Tensor:
+        """(B,) sum over tokens of log(pi/pi_ref): the sampled estimate of the sequence KL.
+
+        Raises:
+            ValueError: the method holds no reference.
+        """
+        if self.reference_logprobs is None:
+            raise ValueError("this method holds no reference model, so its KL is unknown")
+        return ((self.logprobs - self.reference_logprobs) * self.mask).sum(dim=1)
 
 
 def leave_one_out(rewards: Tensor, samples_per_prompt: int) -> Tensor:

@@ -15,7 +15,7 @@ from alignbench.stage import StageContext
 from alignbench.stages.reward import run as run_reward_stage
 
 if TYPE_CHECKING:
-    from alignbench.methods.meter import Meter
+    from alignbench.metering.meter import Meter
     from alignbench.methods.rlaif import RLAIF
 
 HELD_OUT = 10  # every tenth prompt's pairs validate and calibrate the reward model
@@ -34,6 +34,9 @@ def train_ai_reward_then_ppo(
     folder = _train_reward_model(options, policy, pairs, inputs)
     figures = json.loads((folder / "metrics.json").read_text())
     inputs.facts["ai_reward_accuracy"] = figures["accuracy"]
+    if meter.exhausted() is not None:
+        inputs.note("warning", "rlaif: the reward model has used up the budget; PPO did not start")
+        return
     seen = replace(inputs, reward=RewardScorer.load(folder))
     options.ppo.train(policy, seen, meter)
 

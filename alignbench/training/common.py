@@ -10,15 +10,22 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, TrainerCallback
 
 from alignbench.errors import UserError
+from alignbench.metering.meter import Meter
 
 # Trainers log these too; they differ between equal runs, and log.jsonl must not.
 _TIMES = ("runtime", "per_second", "step_time", "total_flos", "profiling")
+
+
+UNLIMITED_STEPS = 1_000_000
+"""Stands for "until the budget ends" where a trainer wants a number of steps or epochs."""
+Schedule = Literal["constant", "linear", "cosine"]
 
 
 def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]:
@@ -86,10 +93,17 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not
     Args:
         log: ``log(step, **values)``.
         progress: ``progress(done, total, **last_values)``.
+        meter: of a method; what is spent is logged with each line, and where a budget may end the
+            training, progress is its share.
     """
 
-    def __init__(self, log: Callable[..., None], progress: Callable[..., None]) -> None:
-        self.log, self.progress = log, progress
+    def __init__(
+        self,
+        log: Callable[..., None],
+        progress: Callable[..., None],
+        meter: Meter | None = None,
+    ) -> None:
+        self.log, self.progress, self.meter = log, progress, meter
         self.last: dict[str, float] = {}
 
     def on_log(
@@ -103,12 +117,20 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not
             and math.isfinite(value)
             and not any(part in key for part in _TIMES)
         }
+        if self.meter is not None:
+            values["flops"] = self.meter.bill()["flops"]
+            if self.meter.limits:
+                values["spent_fraction"] = self.meter.fraction()
         self.log(state.global_step, **values)
         self.last = {k: v for k, v in values.items() if k in ("loss", "reward", "sequence_kl")}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Report the step."""
-        self.progress(state.global_step, state.max_steps, **self.last)
+        share = self.meter.fraction() if self.meter is not None else 0.0
+        if share > state.global_step / state.max_steps:
+            self.progress(min(share, 1.0), 1.0, **self.last)
+        else:
+            self.progress(state.global_step, state.max_steps, **self.last)
 
 
 def attach(trainer: Any, *callbacks: TrainerCallback) -> None:
@@ -116,3 +138,57 @@ def attach(trainer: Any, *callbacks: TrainerCallback) -> None:
     trainer.remove_callback(PrinterCallback)
     for callback in callbacks:
         trainer.add_callback(callback)
+
+
+class BudgetCallback(TrainerCallback):  # type: ignore[misc]
+    """Ends a trainer at the optimizer step at which the budget is spent."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for the stop; the harness would enforce it at the next step."""
+        if self.meter.exhausted() is not None:
+            control.should_training_stop = True
+
+
+def learning_rate_factor(kind: Schedule, warmup: float, x: float) -> float:
+    """Factor of the learning rate at share `x` of the training; 0 at its end unless constant.
+
+    The shapes of transformers' schedules, over shares in place of steps.
+
+    Args:
+        kind: what follows the warm-up.
+        warmup: share of the training over which the factor rises from 0 to 1.
+        x: in [0, 1]; beyond 1 it is taken as 1.
+    """
+    if x < warmup:
+        return x / warmup
+    left = (1 - min(x, 1.0)) / (1 - warmup)
+    return {"constant": 1.0, "linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}[kind]
+
+
+def budget_schedule(
+    optimizer: torch.optim.Optimizer,
+    kind: Schedule,
+    warmup_fraction: float,
+    meter: Meter,
+    total_steps: int | None,
+) -> LambdaLR:
+    """A schedule that ends where the training ends, be it the budget or the steps asked for.
+
+    It follows the share of the budget that is spent and not a number of steps planned from it, so
+    it cannot miss the end, whatever a step turns out to cost. What was spent before it is made
+    (sampling and labelling, say) does not shorten it.
+
+    Args:
+        total_steps: where the training ends without a budget; None: never.
+    """
+    before = min(meter.fraction(), 1.0)
+
+    def factor(step: int) -> float:
+        spent = (meter.fraction() - before) / (1 - before) if before < 1 else 1.0
+        done = step / total_steps if total_steps else 0.0
+        return learning_rate_factor(kind, warmup_fraction, max(spent, done))
+
+    return LambdaLR(optimizer, factor)

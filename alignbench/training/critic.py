@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from alignbench.models.load import load_reward
 from alignbench.models.reward import RewardScorer
+from alignbench.training.advantages import clipped_value_loss
+from alignbench.training.batching import by_length
 
 
 class Critic(nn.Module):
@@ -48,15 +50,42 @@ class Critic(nn.Module):
         return values
 
 
-class CriticOptimizer:
-    """AdamW of the critic, stepped beside the policy's.
+class CriticTraining:
+    """The critic, its AdamW and its loss, beside the policy's.
 
     The Trainer zeroes and clips the gradients of its own model only, so the critic brings its own.
+
+    Args:
+        critic: on the device it is trained on.
+        learning_rate: at a factor of 1 of the policy's schedule.
+        max_grad_norm: of the critic's gradient alone.
+        value_clip: half-width of the trust interval of `clipped_value_loss`.
     """
 
-    def __init__(self, critic: Critic, learning_rate: float, max_grad_norm: float) -> None:
+    def __init__(
+        self, critic: Critic, learning_rate: float, max_grad_norm: float, value_clip: float
+    ) -> None:
         self.critic, self.learning_rate, self.max_grad_norm = critic, learning_rate, max_grad_norm
+        self.value_clip = value_clip
         self.optimizer = torch.optim.AdamW(critic.parameters(), lr=learning_rate, weight_decay=0.0)
+
+    def values(self, ids: Tensor, attention: Tensor, keep: int) -> Tensor:
+        """(B, T) values, as `Critic` gives them."""
+        return by_length(lambda *batch: (self.critic(*batch),), ids, attention, keep)[0]
+
+    def backward(self, inputs: dict[str, Any], pieces: int) -> float:
+        """Back-propagate the value loss of a micro-batch, one of `pieces`; returns the loss."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        loss = clipped_value_loss(
+            self.values(ids, attention, inputs["completion_ids"].size(1)),
+            inputs["old_values"],
+            inputs["returns"],
+            inputs["completion_mask"],
+            self.value_clip,
+        )
+        (loss / pieces).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
 
     def step(self, lr_factor: float) -> None:
         """Clip, step at `learning_rate` x `lr_factor` (the policy's schedule), zero."""

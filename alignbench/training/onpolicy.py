@@ -3,22 +3,23 @@
 Why TRL's trainer and not a loop of our own: its loss takes per-token advantages, and it brings
 accelerate, DeepSpeed, vLLM rollouts, callbacks and resume along. What we replace, and why:
 
-* rollouts are ours (`models.decode.sample`), so that training samples exactly as evaluation does;
+* rollouts are ours (`training.mixed`, `models.decode.sample`), so that training samples exactly as
+  evaluation does; TRL is given the prompts' numbers, since reading a prompt puts it on the bill;
 * rewards are ours (`models.reward.RewardScorer` on token ids): TRL scores re-tokenised text
   without EOS, which is not what the reward model was trained on;
 * advantages come from the method; the reference of a KL-in-reward method is the harness's, loaded
   from the certified checkpoint, and the one TRL loads for a KL-in-loss method is checked by digest;
 * GPT-2 gets `position_ids` (TRL pads prompts to the left and passes none);
 * log-probabilities come from `models.logprobs` over rows of similar length: TRL pads a rollout to
-  its longest answer, and its fused LM head computes every logit twice.
+  its longest answer, and its fused LM head computes every logit twice;
+* the learning rate follows the budget, and the training ends with it.
 
 `tests/training/test_onpolicy.py` pins every behaviour of TRL that this relies on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from datasets import Dataset
@@ -26,142 +27,161 @@ from torch import Tensor
 from transformers import TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
+from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Policy
-from alignbench.models.decode import Decoding, sample
 from alignbench.models.load import install_position_ids, weights_digest
-from alignbench.models.logprobs import padded_logprobs
-from alignbench.models.text import encode_prompt
-from alignbench.training.batching import by_length
-from alignbench.training.common import LogCallback, attach, trainer_arguments
-from alignbench.training.critic import Critic, CriticOptimizer
+from alignbench.training.advantages import Rollout
+from alignbench.training.common import (
+    UNLIMITED_STEPS,
+    BudgetCallback,
+    LogCallback,
+    attach,
+    budget_schedule,
+    trainer_arguments,
+)
+from alignbench.training.critic import Critic, CriticTraining
+from alignbench.training.mixed import Answers, answer, tempered_logprobs
+from alignbench.training.online_reward import OnlineRewardModel
 
 if TYPE_CHECKING:
-    from alignbench.methods.meter import Meter
-    from alignbench.methods.onpolicy import OnPolicy
+    from alignbench.metering.meter import Meter
+    from alignbench.methods.onpolicy import Online
 
 LOGPROB_TOLERANCE = {"fp32": 1e-3, "bf16": 0.5, "fp16": 0.1}
 """Largest difference allowed between a token's log-probability when sampled and when trained on;
 cached and uncached forwards differ by rounding only."""
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """One batch of sampled responses, K per prompt next to each other.
-
-    Attributes:
-        scores: (B,) standardised reward-model scores, less the penalty for a missing EOS.
-        mask: (B, T) 1 on response tokens, EOS included.
-        logprobs: (B, T) of the sampled tokens under the policy, at the sampling temperature.
-        reference_logprobs: (B, T) under the frozen reference, None when the method holds none.
-        values: (B, T) critic's V(s_t), None without a critic.
-        samples_per_prompt: K.
-    """
-
-    scores: Tensor
-    mask: Tensor
-    logprobs: Tensor
-    reference_logprobs: Tensor | None
-    values: Tensor | None
-    samples_per_prompt: int
-
-    def sequence_kl(self) -> Tensor:
-        """(B,) sum over tokens of log(pi/pi_ref): the sampled estimate of the sequence KL.
-
-        Raises:
-            ValueError: the method holds no reference.
-        """
-        if self.reference_logprobs is None:
-            raise ValueError("this method holds no reference model, so its KL is unknown")
-        return ((self.logprobs - self.reference_logprobs) * self.mask).sum(dim=1)
-
-
 class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
-    """GRPOTrainer with our rollouts, rewards and advantages, and an optional critic."""
+    """GRPOTrainer with our rollouts, rewards, advantages and schedule, and an optional critic."""
 
     def __init__(
         self,
-        method: OnPolicy,
+        method: Any,  # an `Online`; a subclass names its own
         policy: Policy,
         inputs: Inputs,
         meter: Meter,
         args: GRPOConfig,
     ) -> None:
         assert inputs.reward is not None
-        self.method, self.inputs, self.meter, self.reward = method, inputs, meter, inputs.reward
-        self.critic: Critic | None = None
-        self.critic_optimizer: CriticOptimizer | None = None
-        self._sampled_logprobs: list[Tensor] = []
-        self._raw_scores = torch.empty(0)
-        self._finished: list[bool] = []
+        self.method, self.inputs, self.meter = method, inputs, meter
+        self.online_reward: OnlineRewardModel | None = None
+        if method.online_reward is not None:
+            self.online_reward = OnlineRewardModel(method.online_reward, inputs, meter)
+        self.reward = self.online_reward or inputs.reward
+        self.critic: CriticTraining | None = None
+        self.rollouts_done = 0
         self.max_logprob_error: float | None = None
+        self._answers = Answers([], [], [], [])
+        self._temperatures = torch.empty(0)  # of the rows that TRL asks log-probabilities of
+        self._raw_scores = self._scores = torch.empty(0)
         super().__init__(
             model=policy.model,
             reward_funcs=self._score,
             args=args,
-            train_dataset=Dataset.from_dict({"prompt": list(inputs.prompts)}),
+            train_dataset=Dataset.from_dict(
+                {"prompt": [str(number) for number in range(len(inputs.prompts))]}
+            ),
             processing_class=policy.tokenizer,
             rollout_func=_rollout,
         )
         install_position_ids(self.model)
-        self.reference = inputs.reference() if method.kl_in_reward > 0 else None
-        if self.ref_model is not None:
-            install_position_ids(self.ref_model)
+        self.reference = self.ref_model  # TRL's, for a KL term in the loss
+        if self.reference is not None:
+            install_position_ids(self.reference)
+        elif method.holds_reference or any(slot.source != "policy" for slot in method.slots):
+            self.reference = inputs.reference()
 
-    def attach_critic(self, critic: Critic, optimizer: CriticOptimizer) -> None:
-        """Train `critic` beside the policy."""
-        self.critic, self.critic_optimizer = critic, optimizer
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        """A schedule that ends with the budget or the rollouts, whichever comes first."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler: Any = budget_schedule(
+                optimizer or self.optimizer,
+                self.method.schedule,
+                self.method.warmup_fraction,
+                self.meter,
+                None if self.method.rollouts is None else num_training_steps,
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
-    def _score(self, completion_ids: list[list[int]], **extra: Any) -> list[float]:
+    def _score(self, completion_ids: list[list[int]], **_: Any) -> list[float]:
         """TRL's reward function: standardised scores less the missing-EOS penalty."""
-        raw = self.reward.score_ids(extra["prompt_token_ids"], completion_ids)
+        raw = self.reward.score_ids(self._answers.prompt_ids, completion_ids)
         self._raw_scores = torch.tensor(raw, dtype=torch.float32)
         scores = torch.tensor(self.reward.standardized(raw), dtype=torch.float32)
-        missing = torch.tensor([not done for done in self._finished], dtype=torch.float32)
+        missing = 1 - self._answers.finished()
         self._scores = scores - self.method.missing_eos_penalty * missing
-        tokens = sum(map(len, completion_ids)) + sum(map(len, extra["prompt_token_ids"]))
-        self.meter.charge(tokens_scored=tokens)
         return list(self._scores.tolist())
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """TRL's rollout, then the method's advantages in place of TRL's."""
+        """TRL's rollout, then what the method makes of it in place of TRL's advantages."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        keep = batch["completion_ids"].size(1)
+        mask = batch["completion_mask"]
+        keep, device = mask.size(1), mask.device
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        device = ids.device
-        logprobs = torch.zeros(len(ids), keep, device=device)
-        for row, sampled in enumerate(self._sampled_logprobs):
-            logprobs[row, : len(sampled)] = sampled.to(device)
+        attention = torch.cat([batch["prompt_mask"], mask], dim=1)
+        logprobs = self._answers.logprobs(keep, device)
+        batch["temperatures"] = self._temperatures
         reference_logprobs = batch.get("ref_per_token_logps")
         values = None
         with torch.no_grad():
             if self.max_logprob_error is None:
-                self._check_logprobs(ids, attention, logprobs, batch["completion_mask"])
-            if self.reference is not None:
-                # In the precision of the policy's, or rounding would pass for divergence.
+                self._check_logprobs(ids, attention, logprobs, mask)
+            if self.method.holds_reference:
                 with self.accelerator.autocast():
-                    reference_logprobs = self._logprobs(self.reference, ids, attention, keep)[0]
+                    reference_logprobs, _ = tempered_logprobs(
+                        self.reference, ids, attention, keep, self._temperatures
+                    )
             if self.critic is not None:
-                values = self._values(ids, attention, keep) * batch["completion_mask"]
-        self._charge_scored(batch, attention)
+                values = self.critic.values(ids, attention, keep) * mask
+            self._set_behaviour(batch, ids, attention, logprobs)
+            own = logprobs
+            if self.inputs.precision != "fp32" and self.method.holds_reference:
+                # Decoding rounds its logits, and the reference's are not: the difference would
+                # pass for divergence. So the policy is scored as the reference is.
+                own = self._recomputed(batch, ids, attention, keep)
         rollout = Rollout(
             self._scores.to(device),
-            batch["completion_mask"],
-            logprobs,
+            mask,
+            own,
             reference_logprobs,
             values,
             self.method.samples_per_prompt,
         )
-        batch["advantages"], extra = self.method.advantages(rollout)
+        batch = self._training_batch(batch, rollout)
         self._record(rollout)
-        return {**batch, **extra}
+        self._refresh_reward()
+        return batch
+
+    def _recomputed(
+        self, batch: dict[str, Any], ids: Tensor, attention: Tensor, keep: int
+    ) -> Tensor:
+        """(B, T) log-probabilities of the policy before its update, in training's precision."""
+        if (old := batch.get("old_per_token_logps")) is not None:
+            return cast(Tensor, old)
+        with self.accelerator.autocast():
+            return tempered_logprobs(self.model, ids, attention, keep, self._temperatures)[0]
+
+    def _training_batch(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, Any]:
+        """What TRL shuffles, cuts into micro-batches and gives to the loss."""
+        advantages, extra = self.method.advantages(rollout)
+        return {**batch, "advantages": advantages, **extra}
 
     def _check_logprobs(
         self, ids: Tensor, attention: Tensor, sampled: Tensor, mask: Tensor
     ) -> None:
-        """Fail if the policy that trains is not the policy that sampled (first rollout only)."""
-        trained = self._logprobs(self.model, ids, attention, sampled.size(1))[0]
-        self.max_logprob_error = float(((trained - sampled) * mask).abs().max())
+        """Fail if the policy that trains is not the policy that sampled (first rollout only).
+
+        Each row at its own temperature; rows that others sampled are not compared.
+        """
+        own = self._answers.on_policy(ids.device)
+        trained, _ = tempered_logprobs(
+            self.model, ids[own], attention[own], sampled.size(1), self._temperatures[own]
+        )
+        self.max_logprob_error = float(((trained - sampled[own]) * mask[own]).abs().max())
         limit = LOGPROB_TOLERANCE[self.inputs.precision]
         if self.max_logprob_error > limit:
             raise RuntimeError(
@@ -169,21 +189,25 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
                 f"(limit {limit}): positions, padding or dropout differ between the two"
             )
 
-    def _logprobs(
-        self, model: Any, ids: Tensor, attention: Tensor, keep: int
-    ) -> tuple[Tensor, ...]:
-        """(B, T) log-probabilities at the sampling temperature, and entropies."""
+    def _set_behaviour(
+        self, batch: dict[str, Any], ids: Tensor, attention: Tensor, sampled: Tensor
+    ) -> None:
+        """Let the ratio of rows that others sampled be against those who sampled them.
 
-        def forward(ids: Tensor, attention: Tensor, keep: int) -> tuple[Tensor, ...]:
-            return padded_logprobs(model, ids, attention, keep, self.method.temperature)
-
-        return by_length(forward, ids, attention, keep)
-
-    def _values(self, ids: Tensor, attention: Tensor, keep: int) -> Tensor:
-        """(B, T) values of the critic."""
-        assert self.critic is not None
-        critic = self.critic
-        return by_length(lambda *batch: (critic(*batch),), ids, attention, keep)[0]
+        The policy's own rows keep TRL's old log-probabilities, which are computed here where TRL
+        would take the loss's own: ratios of the one update per rollout must be exactly 1.
+        """
+        own = self._answers.on_policy(ids.device)
+        if own.all():
+            return
+        old = batch.get("old_per_token_logps")
+        if old is None:
+            old = torch.zeros_like(sampled)
+            with self.accelerator.autocast():
+                old[own], _ = tempered_logprobs(
+                    self.model, ids[own], attention[own], old.size(1), self._temperatures[own]
+                )
+        batch["old_per_token_logps"] = torch.where(own[:, None], old, sampled)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -195,126 +219,105 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
     ) -> tuple[Tensor, Tensor, None]:
         """TRL's hook for every log-probability it takes: policy, old policy and its reference."""
         with self.accelerator.autocast():
-            logprobs, entropies = self._logprobs(model, input_ids, attention_mask, logits_to_keep)
+            logprobs, entropies = tempered_logprobs(
+                model, input_ids, attention_mask, logits_to_keep, self._temperatures
+            )
         return logprobs, entropies, None
 
-    def _charge_scored(self, batch: dict[str, Any], attention: Tensor) -> None:
-        """Charge the forwards without gradient beside the reward model's."""
-        tokens = int(attention.sum())
-        passes = sum(
-            (
-                "old_per_token_logps" in batch,
-                "ref_per_token_logps" in batch or self.reference is not None,
-                self.critic is not None,
-            )
-        )
-        self.meter.charge(
-            tokens_generated=int(batch["completion_mask"].sum()),
-            prompts=len(attention) // self.method.samples_per_prompt,
-            tokens_scored=passes * tokens,
-        )
-
     def _record(self, rollout: Rollout) -> None:
-        """Log what the health rules read, under the same names for every method."""
+        """Log what the health rules read, of the policy's samples, under the same names for all."""
         metrics = self._metrics["train"]
-        metrics["reward_raw"].append(self._raw_scores.mean().item())
-        metrics["reward_spread"].append(self._raw_scores.std().item())
-        metrics["finished"].append(sum(self._finished) / len(self._finished))
-        metrics["sampled_entropy"].append(-(rollout.logprobs.sum() / rollout.mask.sum()).item())
+        own = self._answers.on_policy(torch.device("cpu"))
+        raw = self._raw_scores[own]
+        metrics["reward_raw"].append(raw.mean().item())
+        metrics["reward_spread"].append(raw.std().item())
+        metrics["finished"].append(self._answers.finished()[own].mean().item())
+        rows = own.to(rollout.mask.device)
+        logprobs, mask = rollout.logprobs[rows], rollout.mask[rows]
+        metrics["sampled_entropy"].append(-(logprobs.sum() / mask.sum()).item())
         if rollout.reference_logprobs is not None:
-            metrics["sequence_kl"].append(rollout.sequence_kl().mean().item())
+            metrics["sequence_kl"].append(rollout.sequence_kl()[rows].mean().item())
+        for source in ("sft", "bad"):
+            other = torch.tensor([slot.source == source for slot in self._answers.slots])
+            if other.any():
+                metrics[f"reward_raw_{source}"].append(self._raw_scores[other].mean().item())
+
+    def _refresh_reward(self) -> None:
+        """Refresh the reward model when it is due, unless no rollout is left to profit."""
+        self.rollouts_done += 1
+        online = self.online_reward
+        if online is None or self.rollouts_done % online.options.every:
+            return
+        if self.rollouts_done == self.method.rollouts:
+            return
+        agreement = online.refresh(self._answers, self._raw_scores.tolist())
+        if agreement is not None:
+            self._metrics["train"]["reward_agreement"].append(agreement)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's policy loss; the critic's loss is back-propagated on the side."""
+        self._temperatures = inputs["temperatures"]
         loss: Tensor = super()._compute_loss(model, inputs)
-        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        self.meter.charge(tokens_trained=int(attention.sum()))
         if self.critic is not None:
-            self._critic_backward(inputs, attention)
+            value_loss = self.critic.backward(inputs, self.current_gradient_accumulation_steps)
+            self._metrics["train"]["value_loss"].append(value_loss)
         return loss
 
-    def _critic_backward(self, inputs: dict[str, Any], attention: Tensor) -> None:
-        from alignbench.training.advantages import clipped_value_loss
 
-        assert self.critic is not None
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        values = self._values(ids, attention, inputs["completion_ids"].size(1))
-        loss = clipped_value_loss(
-            values,
-            inputs["old_values"],
-            inputs["returns"],
-            inputs["completion_mask"],
-            self.method.value_clip,  # type: ignore[attr-defined]  # only PPO has a critic
-        )
-        (loss / self.current_gradient_accumulation_steps).backward()
-        self.meter.charge(tokens_trained=int(attention.sum()))
-        self._metrics["train"]["value_loss"].append(loss.item())
-
-
-def _rollout(prompts: list[str], trainer: OnPolicyTrainer) -> dict[str, Any]:
-    """TRL's rollout function: sample one response per entry of `prompts` (already repeated K x)."""
-    method, tokenizer = trainer.method, trainer.processing_class
-    prompt_ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    decoding = Decoding(trainer.inputs.max_response_tokens, method.temperature)
-    # The step in the seed makes every rollout differ, and a resumed run equal an unbroken one.
-    seed = trainer.inputs.seed * 1_000_003 + trainer.state.global_step
+def _rollout(numbers: list[str], trainer: OnPolicyTrainer) -> dict[str, Any]:
+    """TRL's rollout function: sample one response per entry of `numbers` (already repeated K x)."""
+    inputs = trainer.inputs
     model = trainer.accelerator.unwrap_model(trainer.model)
-    was_training = model.training
-    model.eval()
-    completions = sample(model, tokenizer, prompt_ids, decoding, seed, len(prompt_ids))
-    model.train(was_training)
-    trainer._sampled_logprobs = [torch.tensor(done.logprobs) for done in completions]
-    trainer._finished = [done.finished for done in completions]
+    answers = answer(
+        trainer.method.slots,
+        [inputs.prompts[int(number)] for number in numbers],
+        model,
+        trainer.reference,
+        trainer.processing_class,
+        inputs.max_response_tokens,
+        # The step in the seed makes every rollout differ, and a resumed run equal an unbroken one.
+        inputs.seed * 1_000_003 + trainer.state.global_step,
+    )
+    trainer._answers = answers
+    trainer._temperatures = answers.temperatures(trainer.accelerator.device)
     return {
-        "prompt_ids": prompt_ids,
-        "completion_ids": [done.ids for done in completions],
+        "prompt_ids": answers.prompt_ids,
+        "completion_ids": [completion.ids for completion in answers.completions],
         "logprobs": None,
-        "prompt_token_ids": prompt_ids,
     }
 
 
-class _StepCallback(TrainerCallback):  # type: ignore[misc]
-    """Steps the critic with the policy and counts optimizer steps."""
+class _CriticCallback(TrainerCallback):  # type: ignore[misc]
+    """Steps the critic before the policy, after whose step the budget may be spent."""
 
     def __init__(self, trainer: OnPolicyTrainer) -> None:
         self.trainer = trainer
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        critic = self.trainer.critic_optimizer
-        if critic is not None:
+        if self.trainer.critic is not None:
             rate = self.trainer.lr_scheduler.get_last_lr()[0]
-            critic.step(rate / args.learning_rate)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.meter.charge(optimizer_steps=1)
+            self.trainer.critic.step(rate / args.learning_rate)
 
 
-def _arguments(method: OnPolicy, inputs: Inputs) -> GRPOConfig:
+def _arguments(method: Online, inputs: Inputs) -> GRPOConfig:
     """GRPOConfig in which every field that TRL would default to something else is set."""
     batch = method.prompts_per_rollout * method.samples_per_prompt
     pieces = method.minibatches * method.gradient_accumulation
-    steps = method.rollouts * method.minibatches * method.epochs
+    per_rollout = method.minibatches * method.epochs
     return GRPOConfig(
         **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
+        **{"beta": 0.0, **method.loss_settings()},
         per_device_train_batch_size=batch // pieces,
         gradient_accumulation_steps=method.gradient_accumulation,
         steps_per_generation=pieces,
         num_iterations=method.epochs,
         num_generations=method.samples_per_prompt,
-        max_steps=steps,
+        max_steps=method.rollouts * per_rollout if method.rollouts else UNLIMITED_STEPS,
         learning_rate=method.learning_rate,
-        lr_scheduler_type=(
-            "constant_with_warmup" if method.schedule == "constant" else method.schedule
-        ),
-        warmup_steps=method.warmup_fraction,  # below 1: a fraction
         max_grad_norm=method.max_grad_norm,
         weight_decay=0.0,
         temperature=method.temperature,
         max_completion_length=inputs.max_response_tokens,
-        beta=method.kl_in_loss,
-        epsilon=method.clip,
-        epsilon_high=method.clip,
-        loss_type=method.loss_type,
         scale_rewards="none",  # the advantages are ours
         disable_dropout=True,
         shuffle_dataset=True,
@@ -322,26 +325,46 @@ def _arguments(method: OnPolicy, inputs: Inputs) -> GRPOConfig:
     )
 
 
-def train_on_policy(method: OnPolicy, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+def train_on_policy(
+    method: Online,
+    policy: Policy,
+    inputs: Inputs,
+    meter: Meter,
+    trainer_class: type[OnPolicyTrainer] = OnPolicyTrainer,
+) -> None:
     """Train `policy.model` in place with the on-policy method.
 
     Raises:
-        RuntimeError: TRL's reference is not the start model, or sampling and training disagree.
+        UserError: fewer prompts than a rollout takes.
+        RuntimeError: the reference is not the start model, or sampling and training disagree.
     """
     from alignbench.methods.ppo import PPO
 
+    if len(inputs.prompts) < method.prompts_per_rollout:
+        raise UserError(
+            f"{method.name}: a rollout takes {method.prompts_per_rollout} different prompts, and "
+            f"there are {len(inputs.prompts)}; lower prompts_per_rollout, or raise the budget's "
+            "prompts"
+        )
     args = _arguments(method, inputs)
-    trainer = OnPolicyTrainer(method, policy, inputs, meter, args)
-    if trainer.ref_model is not None and weights_digest(trainer.ref_model) != policy.digest:
-        raise RuntimeError("TRL's reference model is not the start model (digests differ)")
-    held = trainer.ref_model if trainer.ref_model is not None else trainer.reference
-    inputs.facts["reference_digest"] = None if held is None else weights_digest(held)
+    trainer = trainer_class(method, policy, inputs, meter, args)
+    held = None if trainer.reference is None else weights_digest(trainer.reference)
+    if held not in (None, policy.digest):
+        raise RuntimeError("the reference model is not the start model (digests differ)")
+    inputs.facts["reference_digest"] = held
     if isinstance(method, PPO):
         assert inputs.reward is not None
         critic = Critic(inputs.reward).to(trainer.accelerator.device)
         rate = method.critic_learning_rate or method.learning_rate
-        trainer.attach_critic(critic, CriticOptimizer(critic, rate, method.max_grad_norm))
-    attach(trainer, _StepCallback(trainer), LogCallback(inputs.log, inputs.progress))
+        trainer.critic = CriticTraining(critic, rate, method.max_grad_norm, method.value_clip)
+    attach(
+        trainer,
+        _CriticCallback(trainer),
+        BudgetCallback(meter),
+        LogCallback(inputs.log, inputs.progress, meter),
+    )
     set_seed(inputs.seed)
     trainer.train()
     inputs.facts["rollout_logprob_error"] = trainer.max_logprob_error
+    if meter.exhausted() is None:
+        meter.finished_early(f"all rollouts done (rollouts: {method.rollouts})")

@@ -1,34 +1,44 @@
-"""Direct preference optimisation through TRL's DPOTrainer, for every method that trains on pairs.
+"""One loop for DPO, IPO, KTO, ORPO, SimPO and other methods on pairs, upon TRL's DPOTrainer.
 
 What is ours: token ids (prompt and response tokenised apart, EOS at the end of every response, as
 the reward model and the rollouts have them), the reference (loaded from the certified checkpoint
-and checked by digest, where TRL would reload whatever `config._name_or_path` names), and the logs.
+and checked by digest, where TRL would reload whatever `config._name_or_path` names; none at all for
+a method without one), the losses that DPOTrainer does not have, the end by budget, and the logs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from datasets import Dataset
-from transformers import TrainerCallback, set_seed
+from torch import Tensor
+from transformers import set_seed
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Pair, Policy
 from alignbench.models.load import install_position_ids, weights_digest
 from alignbench.models.text import encode_prompt, encode_response
 from alignbench.training.common import (
+    UNLIMITED_STEPS,
+    BudgetCallback,
     LogCallback,
     attach,
+    budget_schedule,
     grouped_by_length,
     trainer_arguments,
 )
 from alignbench.training.lm_head import use_plain_head
+from alignbench.training.preference_losses import PairLogprobs, PairLosses
 
 if TYPE_CHECKING:
-    from alignbench.methods.dpo import DPO
-    from alignbench.methods.meter import Meter
+    from alignbench.metering.meter import Meter
+    from alignbench.methods.preference import PreferenceMethod
+
+_MISMATCHED = "mismatched_"
 
 
 def tokenize_pairs(tokenizer: Any, pairs: Sequence[Pair], max_response: int) -> Dataset:
@@ -50,75 +60,175 @@ def tokenize_pairs(tokenizer: Any, pairs: Sequence[Pair], max_response: int) -> 
     return Dataset.from_list(rows)
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # TRL ships no types
-    """DPOTrainer on pairs that are token ids already, charging the meter."""
+class MismatchCollator(DataCollatorForPreference):  # type: ignore[misc]  # TRL ships no types
+    """Also collates each prompt with the responses to the prompt before it, as `mismatched_*`."""
 
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's columns, and the same ones prefixed; no prefixed ones for a single example."""
+        batch: dict[str, Any] = super().torch_call(examples)
+        if len(examples) > 1:
+            before = [examples[-1], *examples[:-1]]
+            mismatched = [
+                {**other, "prompt_ids": own["prompt_ids"]}
+                for own, other in zip(examples, before, strict=True)
+            ]
+            for name, tensor in super().torch_call(mismatched).items():
+                batch[_MISMATCHED + name] = tensor
+        return batch
+
+
+class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+    """DPOTrainer on pairs that are token ids already, with the loss of `method`."""
+
+    method: PreferenceMethod
     meter: Meter
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         """Nothing to do: TRL would re-tokenise text across the prompt's border."""
         return dataset
 
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        """Nothing to do: asked for only where there is no reference (`_arguments`)."""
+        return dataset
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """A schedule that ends with the epochs or with the budget, whichever comes first."""
+        self.lr_scheduler = budget_schedule(
+            optimizer or self.optimizer,
+            self.method.schedule,
+            self.method.warmup_fraction,
+            self.meter,
+            num_training_steps,
+        )
+        return self.lr_scheduler
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        tokens = int(inputs["attention_mask"].sum())
-        self.meter.charge(tokens_trained=tokens, tokens_scored=tokens)
-        return super()._compute_loss(model, inputs, return_outputs)
+        if self.method.trl_loss():
+            return super()._compute_loss(model, inputs, return_outputs)
+        batch = self._logprobs(model, inputs)
+        result = self.method.losses(batch)
+        self._record(batch, result)
+        return result.loss.mean()
+
+    def _logprobs(self, model: Any, inputs: Mapping[str, Tensor]) -> PairLogprobs:
+        """What a loss may look at; rows of `inputs` are n chosen, then n rejected responses."""
+        frozen: dict[str, Any] = {}
+        with torch.no_grad():
+            if _MISMATCHED + "input_ids" in inputs:
+                frozen["mismatched_ratios"] = self.accelerator.gather(
+                    response_logprobs(model, inputs, _MISMATCHED)
+                    - response_logprobs(self.ref_model, inputs, _MISMATCHED)
+                )
+            if self.method.uses_reference:
+                reference = response_logprobs(self.ref_model, inputs)
+                frozen["reference_chosen"], frozen["reference_rejected"] = reference.chunk(2)
+        tokens = inputs["completion_mask"].sum(1)
+        return PairLogprobs(*response_logprobs(model, inputs).chunk(2), *tokens.chunk(2), **frozen)
+
+    def _record(self, batch: PairLogprobs, result: PairLosses) -> None:
+        """The log values that TRL's own losses have too, and the method's figures."""
+        chosen = self.accelerator.gather(result.chosen_rewards.detach())
+        rejected = self.accelerator.gather(result.rejected_rewards.detach())
+        values = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+            "logps/chosen": self.accelerator.gather(batch.chosen.detach()),
+            "logps/rejected": self.accelerator.gather(batch.rejected.detach()),
+            **{name: value.detach() for name, value in result.figures.items()},
+        }
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name, value in values.items():
+            metrics[name].append(value.mean().item())
 
 
-class _StepCallback(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+def response_logprobs(model: Any, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
+    """Log-probability (B,) of each row's response, summed over its tokens.
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.meter.charge(optimizer_steps=1)
+    Args:
+        model: a causal LM that TRL has patched (`add_fused_lm_head`).
+        batch: input_ids, attention_mask and completion_mask (B, T), names prefixed by `prefix`.
+    """
+    ids = batch[prefix + "input_ids"]
+    total: Tensor = model(
+        input_ids=ids,
+        attention_mask=batch[prefix + "attention_mask"],
+        labels=ids.masked_fill(batch[prefix + "completion_mask"] == 0, -100),
+        use_cache=False,
+        fused_lm_head=True,
+    ).log_probs.sum(1)
+    return total
 
 
 def train_on_pairs(
-    options: DPO, policy: Policy, pairs: Sequence[Pair], inputs: Inputs, meter: Meter
+    method: PreferenceMethod, policy: Policy, pairs: Sequence[Pair], inputs: Inputs, meter: Meter
 ) -> None:
-    """Train `policy.model` in place on `pairs`.
+    """Train `policy.model` in place on `pairs`, until their epochs or the budget end.
 
     Raises:
         UserError: no pairs.
         RuntimeError: the reference is not the start model.
     """
     if not pairs:
-        raise UserError(f"{options.name}: there are no preference pairs to train on")
-    reference = inputs.reference()
+        raise UserError(f"{method.name}: there are no preference pairs to train on")
+    collator = MismatchCollator if method.uses_mismatches else DataCollatorForPreference
     trainer = PreferenceTrainer(
         model=policy.model,
-        ref_model=reference,
-        args=DPOConfig(
-            **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
-            **grouped_by_length(),
-            per_device_train_batch_size=options.batch_size,
-            gradient_accumulation_steps=options.gradient_accumulation,
-            num_train_epochs=options.epochs,
-            learning_rate=options.learning_rate,
-            lr_scheduler_type=(
-                "constant_with_warmup" if options.schedule == "constant" else options.schedule
-            ),
-            warmup_steps=options.warmup_fraction,  # below 1: a fraction
-            max_grad_norm=options.max_grad_norm,
-            weight_decay=0.0,
-            beta=options.beta,
-            loss_type=[options.loss],
-            label_smoothing=options.label_smoothing,
-            max_length=None,
-            disable_dropout=True,
-            logging_steps=options.logging_steps,
-        ),
+        ref_model=inputs.reference() if method.uses_reference else None,
+        args=_arguments(method, inputs),
+        data_collator=collator(pad_token_id=policy.tokenizer.pad_token_id),
         train_dataset=tokenize_pairs(policy.tokenizer, pairs, inputs.max_response_tokens),
         processing_class=policy.tokenizer,
     )
-    trainer.meter = meter
+    trainer.method, trainer.meter = method, meter
     install_position_ids(trainer.model)
     use_plain_head(trainer.model)
-    use_plain_head(trainer.ref_model)
-    inputs.facts["reference_digest"] = weights_digest(trainer.ref_model)
-    if inputs.facts["reference_digest"] != policy.digest:
-        raise RuntimeError("the reference model is not the start model (digests differ)")
-    attach(trainer, _StepCallback(meter), LogCallback(inputs.log, inputs.progress))
-    meter.charge(prompts=len({pair.prompt for pair in pairs}))
+    inputs.facts["reference_digest"] = _prepare_reference(trainer, policy)
+    attach(trainer, BudgetCallback(meter), LogCallback(inputs.log, inputs.progress, meter))
     set_seed(inputs.seed)
     trainer.train()
+    if meter.exhausted() is None:
+        meter.finished_early(
+            f"all {len(trainer.train_dataset)} pairs seen "
+            f"{'once' if method.epochs == 1 else f'{method.epochs} times'} "
+            f"(epochs: {method.epochs})"
+        )
+
+
+def _prepare_reference(trainer: PreferenceTrainer, policy: Policy) -> str | None:
+    """The digest of the trainer's reference, which must be the start model; None without one."""
+    if not trainer.method.uses_reference:
+        if trainer.ref_model is not None:
+            raise RuntimeError(f"{trainer.method.name}: TRL holds a reference that is not used")
+        return None
+    use_plain_head(trainer.ref_model)
+    digest = weights_digest(trainer.ref_model)
+    if digest != policy.digest:
+        raise RuntimeError("the reference model is not the start model (digests differ)")
+    return digest
+
+
+def _arguments(method: PreferenceMethod, inputs: Inputs) -> DPOConfig:
+    """Arguments of the trainer; the schedule is the trainer's own."""
+    length: dict[str, Any] = (
+        {"max_steps": UNLIMITED_STEPS}
+        if method.epochs is None
+        else {"num_train_epochs": method.epochs}
+    )
+    return DPOConfig(
+        **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
+        **grouped_by_length(),
+        **length,
+        **method.trl_loss(),
+        # Without a reference TRL would load one, unless told that its log-probabilities are there.
+        precompute_ref_log_probs=not method.uses_reference,
+        per_device_train_batch_size=method.batch_size,
+        gradient_accumulation_steps=method.gradient_accumulation,
+        learning_rate=method.learning_rate,
+        max_grad_norm=method.max_grad_norm,
+        weight_decay=0.0,
+        max_length=None,
+        disable_dropout=True,
+        logging_steps=method.logging_steps,
+    )

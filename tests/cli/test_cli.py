@@ -147,7 +147,8 @@ def test_run_show_report(shell: Shell, faked: None) -> None:
     assert f"Report: {out}/report.html" in text
     folder = Path(out)
     assert {path.name for path in folder.iterdir()} == {
-        "run.json", "results.json", "results.csv", "report.html", "logs", "manifests",
+        "run.json", "results.json", "results.csv", "certificate.json", "report.html", "logs",
+        "manifests",
     }  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
     assert (record["state"], record["recipe"], record["profile"]) == ("finished", "tiny", "default")

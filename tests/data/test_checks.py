@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from alignbench.data.checks import check, normalise
+from alignbench.data.checks import SPLITS, check, normalise
 from alignbench.data.dataset import Row
 from alignbench.errors import UserError
 
@@ -21,6 +23,7 @@ def _rows() -> dict[str, list[Row]]:
         "pairs_proxy_valid": [pair("Five?")],
         "pairs_gold": [pair("Six?"), {"prompt": "Six?", "chosen": "Good.", "rejected": "Ugly."}],
         "pairs_gold_valid": [pair("Seven?")],
+        "valid_prompts": [{"prompt": "Nought?"}],
         "eval_prompts": [{"prompt": "Eight?"}],
     }
 
@@ -33,7 +36,7 @@ def test_clean_splits_pass() -> None:
     "name",
     [
         "sft", "sft_valid", "train_prompts", "pairs_proxy", "pairs_proxy_valid", "pairs_gold",
-        "pairs_gold_valid",
+        "pairs_gold_valid", "valid_prompts",
     ],
 )  # fmt: skip
 def test_an_evaluation_prompt_in_any_other_file_fails_and_is_named(name: str) -> None:
@@ -45,6 +48,16 @@ def test_an_evaluation_prompt_in_any_other_file_fails_and_is_named(name: str) ->
     assert "1 prompts are in both the" in str(caught.value)
     assert "evaluation split" in str(caught.value)
     assert rows[name][0]["prompt"].upper() in str(caught.value)
+
+
+@pytest.mark.parametrize(("first", "second"), itertools.combinations(SPLITS, 2))
+def test_no_two_files_may_share_a_prompt(first: str, second: str) -> None:
+    rows = _rows()
+    rows[second].append({**rows[second][0], "prompt": rows[first][0]["prompt"]})
+    with pytest.raises(UserError) as caught:
+        check(rows)
+    expected = f"in both the {SPLITS[first]} and the {SPLITS[second]} split"
+    assert expected in str(caught.value)
 
 
 def test_proxy_and_gold_must_not_share_prompts() -> None:

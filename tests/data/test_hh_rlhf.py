@@ -28,8 +28,9 @@ def _write(path: Path, rows: list[Row]) -> Path:
 
 
 def _config(path: Path | str, size: int = 10, **other: int) -> HhRlhfData:
-    sizes = dict.fromkeys(("sft_examples", "train_prompts", "reward_pairs", "gold_pairs"), size)
-    return HhRlhfData(source="hh_rlhf", path=str(path), evaluation_prompts=size, **(sizes | other))
+    names = ("sft_examples", "train_prompts", "reward_pairs", "gold_pairs", "evaluation_prompts",
+             "validation_prompts")  # fmt: skip
+    return HhRlhfData(source="hh_rlhf", path=str(path), **(dict.fromkeys(names, size) | other))
 
 
 def test_parse_takes_the_shared_prefix_as_the_prompt() -> None:
@@ -151,11 +152,12 @@ def test_a_hub_dataset_of_other_columns_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_build_fills_every_file_as_asked(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.jsonl", [_row(f"Question {i}?") for i in range(70)])
+    path = _write(tmp_path / "a.jsonl", [_row(f"Question {i}?") for i in range(80)])
     dataset = build(_config(path))
     counts = {name: len(rows) for name, rows in dataset.rows.items()}
     assert counts == {
         "heldout": 10, "eval_prompts": 10, "train_prompts": 10, "sft": 10, "sft_valid": 4,
+        "valid_prompts": 10,
         "pairs_proxy": 10, "pairs_proxy_valid": 4, "pairs_gold": 10, "pairs_gold_valid": 4,
     }  # fmt: skip
     assert dataset.notes == []
@@ -173,11 +175,12 @@ def test_build_fills_every_file_as_asked(tmp_path: Path) -> None:
 
 
 def test_too_few_records_scale_all_splits_and_say_so(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.jsonl", [*(_row(f"Q {i}?") for i in range(31)), _row("Z?", "")])
+    path = _write(tmp_path / "a.jsonl", [*(_row(f"Q {i}?") for i in range(36)), _row("Z?", "")])
     dataset = build(_config(path))
-    # 62 asked for (5 x 10 + 3 x 4), 31 there: half of each.
+    # 72 asked for (6 x 10 + 3 x 4), 36 there: half of each.
     assert {name: len(rows) for name, rows in dataset.rows.items()} == {
         "heldout": 5, "eval_prompts": 5, "train_prompts": 5, "sft": 5, "sft_valid": 2,
+        "valid_prompts": 5,
         "pairs_proxy": 5, "pairs_proxy_valid": 2, "pairs_gold": 5, "pairs_gold_valid": 2,
     }  # fmt: skip
     assert dataset.summary["scale"] == pytest.approx(0.5)
@@ -210,7 +213,7 @@ def test_real_data(real_data: Path) -> None:
     checks.check(dataset.rows)
     assert dataset.summary["records"] == 1152
     assert dataset.summary["skipped"] == {"empty answer": 4}
-    assert len(dataset.rows["eval_prompts"]) == 100
+    assert len(dataset.rows["eval_prompts"]) == len(dataset.rows["valid_prompts"]) == 100
     for row in dataset.rows["pairs_proxy"]:
         assert row["chosen"] != row["rejected"]
         assert not row["prompt"].startswith("Human:")

@@ -325,3 +325,46 @@ def test_loading_imports_no_torch(write: Write) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_budgets_and_snapshots(write: Write) -> None:
+    text = replaced("seeds: [0, 1]", "seeds: [0, 1]\nbudget: {flops: 1.0e+12, ai_labels: 50}")
+    text = text.replace("  ppo:\n", "  ppo:\n    budget: {flops: 2.0e+12, device_hours: 1}\n")
+    text = text.replace("    rollouts: 3\n", "") + "snapshots: [0.25, 1]\n"
+    text = text.replace("dpo: {learning_rate: 1}", "dpo: {learning_rate: 0.1}")
+    recipe = load(write(text)).recipe
+    shared, own = recipe.budget_of("dpo"), recipe.budget_of("ppo")
+    assert shared is not None
+    assert own is not None
+    assert shared.limits() == {"flops": 1e12, "ai_labels": 50}
+    assert own.limits() == {"flops": 2e12, "ai_labels": 50, "device_seconds": 3600}
+    assert recipe.snapshots == [0.25, 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("seeds: [0, 1]", "seeds: [0, 1]\nbudget: {}", "a budget needs at least one of"),
+        ("seeds: [0, 1]", "seeds: [0, 1]\nbudget: {flop: 1.0}", '(did you mean "flops"?)'),
+        ("seeds: [0, 1]", "seeds: [0, 1]\nbudget: {flops: 2e14}", "write 2.0e+14 for the number"),
+        ("seeds: [0, 1]", "seeds: [0, 1]\nbudget: {flops: -1}", "budget.flops"),
+        ("    rollouts: 3", "    rollouts: 3\n    budget: {steps: 3}", "ppo.budget.steps: unknown"),
+        ("    rollouts: 3", "    rollouts: null", "methods.ppo: nothing ends its training"),
+        ("    rollouts: 3", "    rollouts: null\n    budget: {prompts: 3}", "nothing ends its"),
+        ("seeds: [0, 1]", "seeds: [0, 1]\nsnapshots: [0.5]", "snapshots: are shares of a budget"),
+        (
+            "seeds: [0, 1]",
+            "seeds: [0, 1]\nbudget: {flops: 1}\nsnapshots: [0.5, 0.25]",
+            "snapshots: rising, every share once",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: [0, 1]\nbudget: {flops: 1}\nsnapshots: [0.501, 0.502]",
+            "snapshots: shares in whole percents",
+        ),
+    ],
+)  # fmt: skip
+def test_budgets_that_cannot_be(write: Write, old: str, new: str, told: str) -> None:
+    assert any(told in line for line in problems(write(replaced(old, new)))), problems(
+        write(replaced(old, new))
+    )

@@ -17,13 +17,14 @@ from alignbench.stages import data as stage
 
 SMALL = SandboxData(
     source="sandbox", corpus_documents=300, sft_examples=60, train_prompts=30, reward_pairs=60,
-    gold_pairs=50, evaluation_prompts=20, annotators=3,
+    gold_pairs=50, evaluation_prompts=20, validation_prompts=12, annotators=3,
 )  # fmt: skip
 KEYS = {
     "corpus": {"text"},
     "heldout": {"text"},
     "sft": {"prompt", "response", "family"},
     "train_prompts": {"id", "prompt", "family"},
+    "valid_prompts": {"id", "prompt", "family"},
     "eval_prompts": {"id", "prompt", "family"},
     "pairs_gold": {
         "id", "prompt", "chosen", "rejected", "votes_chosen", "votes_total", "family",
@@ -65,11 +66,12 @@ def test_files_have_the_sizes_and_keys_of_the_contract(small: Path) -> None:
     assert {name: len(part) for name, part in rows.items()} == {
         "corpus": 300, "heldout": 300, "sft": 60, "sft_valid": 10, "train_prompts": 30,
         "pairs_proxy": 60, "pairs_proxy_valid": 10, "pairs_gold": 50, "pairs_gold_valid": 9,
-        "eval_prompts": 20,
+        "valid_prompts": 12, "eval_prompts": 20,
     }  # fmt: skip
     for name, keys in KEYS.items():
         assert all(set(row) == keys for row in rows[name])
     assert [row["id"] for row in rows["eval_prompts"][:2]] == ["eval-00000", "eval-00001"]
+    assert rows["valid_prompts"][0]["id"] == "valid-00000"
     ids = [row["id"] for part in rows.values() for row in part if "id" in row]
     assert len(ids) == len(set(ids))
 
@@ -78,6 +80,39 @@ def test_no_prompt_is_in_two_files(small: Path) -> None:
     rows = _load(small)
     prompts = [{r["prompt"] for r in part} for part in rows.values() if "prompt" in part[0]]
     assert sum(map(len, prompts)) == len(set().union(*prompts))
+
+
+def test_validation_prompts_change_no_other_file(small: Path) -> None:
+    """So that results from before there were any stay comparable."""
+    from alignbench.sandbox import dataset
+
+    other = dataset.build(SMALL.model_copy(update={"validation_prompts": 30})).rows
+    before = _load(small)
+    assert {name for name in before if before[name] != other[name]} == {"valid_prompts"}
+    assert other["valid_prompts"][:2] == before["valid_prompts"][:2]
+
+
+def test_validation_prompts_share_no_wording_with_training_or_evaluation() -> None:
+    """A prompt behind another greeting is nearly the same prompt.
+
+    The sizes are such that every pool comes to its second greetings in some family.
+    """
+    from alignbench.sandbox import dataset
+    from alignbench.sandbox.content.phrases import OPENINGS
+    from alignbench.sandbox.prompts import find
+
+    def wordings(*names: str) -> set[tuple[str, str]]:
+        longest = sorted(OPENINGS, key=len, reverse=True)
+        found = set()
+        for row in (row for name in names for row in rows[name]):
+            opening = next(o for o in longest if row["prompt"].startswith(o))
+            found.add((find(row["prompt"]).item.key, row["prompt"].removeprefix(opening)))
+        return found
+
+    sizes = {"evaluation_prompts": 300, "validation_prompts": 150, "train_prompts": 1000}
+    rows = dataset.build(SMALL.model_copy(update=sizes)).rows
+    trained = ("sft", "sft_valid", "train_prompts", "pairs_proxy", "pairs_proxy_valid")
+    assert not wordings("valid_prompts") & wordings(*trained, "eval_prompts")
 
 
 def test_labels_are_majorities(small: Path) -> None:
@@ -144,6 +179,8 @@ def test_a_leak_fails_the_stage_before_anything_is_written(
 def test_too_large_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"prompts for the evaluation split.*lower the sizes"):
         _run(tmp_path / "out", SMALL.model_copy(update={"evaluation_prompts": 50_000}))
+    with pytest.raises(UserError, match=r"prompts for the gold split.*lower the sizes"):
+        _run(tmp_path / "more", SMALL.model_copy(update={"validation_prompts": 50_000}))
 
 
 def test_hh_rlhf_writes_the_same_files_and_notes_what_it_skipped(tmp_path: Path) -> None:
@@ -156,7 +193,7 @@ def test_hh_rlhf_writes_the_same_files_and_notes_what_it_skipped(tmp_path: Path)
     source.write_text("\n".join(lines), encoding="utf-8")
     config = HhRlhfData(
         source="hh_rlhf", path=str(source), sft_examples=5, train_prompts=5, reward_pairs=5,
-        gold_pairs=5, evaluation_prompts=5,
+        gold_pairs=5, evaluation_prompts=5, validation_prompts=5,
     )  # fmt: skip
     notes = _run(tmp_path / "out", config)
     assert notes == [("warning", "HH-RLHF: skipped records: 1 equal answers")]

@@ -265,3 +265,15 @@ def test_without_a_judge_the_rubrics_are_unknown(tmp_path: Path) -> None:
         assert (row["value"], row["low"], row["high"], row["n_prompts"]) == (None, None, None, 0)
     helpful = [t for t in results["targets"] if t["metric"] == "helpful"]
     assert {t["status"] for t in helpful} == {"unknown"}
+
+
+def test_weights_that_changed_without_a_counted_step_are_refused(tmp_path: Path) -> None:
+    fake = FakeRun(tmp_path / "in", SMALL)
+    path = fake.inputs["train/ppo/1"] / "metrics.json"
+    known = json.loads(path.read_text())
+    known["consumed"]["optimizer_steps"] = 0
+    path.write_text(json.dumps(known))
+    with pytest.raises(UserError, match="ppo/1 changed the weights without an optimizer step"):
+        finish(fake, tmp_path / "out")
+    path.write_text(json.dumps({**known, "weights_digest": known["start_digest"]}))
+    finish(fake, tmp_path / "out2")  # nothing trained, as best-of-N

@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_output_is_complete_and_holds_nothing_else(trained: Path) -> None:
-    found = {"model/", "log.jsonl", "metrics.json", "calibration.json"}
+    found = {"model/", "log.jsonl", "metrics.json", "cost.json", "calibration.json"}
     assert files(trained / "out") == found
     assert len([line for line in read_lines(trained / "out" / "log.jsonl") if "loss" in line]) > 5
 

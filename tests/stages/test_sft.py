@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_output_is_complete_and_holds_nothing_else(trained: Path) -> None:
-    assert files(trained / "out") == {"model/", "log.jsonl", "metrics.json"}
+    assert files(trained / "out") == {"model/", "log.jsonl", "metrics.json", "cost.json"}
     model, _ = load_policy(trained / "out" / "model")
     assert metrics(trained / "out")["weights_digest"] == weights_digest(model)
     assert model.config.use_cache

@@ -9,8 +9,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from alignbench.errors import UserError
+from alignbench.metering.budget import Budget
+from alignbench.metering.meter import Meter
 from alignbench.methods.grpo import GRPO
-from alignbench.methods.meter import Meter
 from alignbench.methods.onpolicy import OnPolicy
 from alignbench.methods.ppo import PPO
 from alignbench.methods.reinforce import Reinforce
@@ -20,6 +22,7 @@ from alignbench.models.reward import RewardScorer
 from alignbench.models.text import decode_response
 from alignbench.training import onpolicy
 from alignbench.training.advantages import group_normalized
+from alignbench.training.critic import CriticTraining
 from alignbench.training.onpolicy import OnPolicyTrainer
 from tests import tiny
 
@@ -42,7 +45,12 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[OnPolicyTrainer]:
 
 
 def one_rollout(trainer: OnPolicyTrainer) -> dict[str, Any]:
-    rows = [{"prompt": p} for p in tiny.PROMPTS for _ in range(trainer.num_generations)]
+    # The first prompts of `tiny.inputs`, by their numbers.
+    rows = [
+        {"prompt": str(number)}
+        for number in range(len(tiny.PROMPTS))
+        for _ in range(trainer.num_generations)
+    ]
     return trainer._generate_and_score_completions(rows)
 
 
@@ -92,8 +100,7 @@ def test_reference_is_the_start_model_and_stays_it(
 ) -> None:
     trained, offered, _ = tiny.train(tmp_path, method)
     assert offered.facts["reference_digest"] == trained.digest
-    held = captured[0].ref_model or captured[0].reference
-    assert weights_digest(held) == trained.digest
+    assert weights_digest(captured[0].reference) == trained.digest
     assert weights_digest(trained.model) != trained.digest
 
 
@@ -121,7 +128,7 @@ def test_rewards_in_training_are_rewards_in_evaluation(
         for ids, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)
     ]
     prompts = [p for p in tiny.PROMPTS for _ in range(trainer.num_generations)]
-    finished = [i for i, done in enumerate(trainer._finished) if done]
+    finished = trainer._answers.finished().nonzero()[:, 0].tolist()
     assert len(finished) >= 2
     texts = [decode_response(subject.tokenizer, rows[i]) for i in finished]
     again = scorer.score([prompts[i] for i in finished], texts)
@@ -135,8 +142,8 @@ def test_an_unfinished_response_pays_the_penalty(
     trainer = captured[0]
     one_rollout(trainer)
     plain = torch.tensor(trainer.reward.standardized(trainer._raw_scores.tolist()))
-    paid = [0.0 if done else 7.0 for done in trainer._finished]
-    assert 0 < sum(trainer._finished) < len(paid)
+    paid = [0.0 if done else 7.0 for done in trainer._answers.finished().tolist()]
+    assert 0 < sum(paid) < 7 * len(paid)
     assert (plain - trainer._scores).tolist() == pytest.approx(paid, abs=1e-5)
 
 
@@ -215,7 +222,7 @@ def test_accumulation_does_not_change_the_update(method: OnPolicy, tmp_path: Pat
     for pieces in (1, 2):
         changed = method.model_copy(update={"gradient_accumulation": pieces, "rollouts": 1})
         trained, _, meter = tiny.train(tmp_path, changed)
-        assert meter.optimizer_steps == 1
+        assert meter.bill()["optimizer_steps"] == 1
         weights.append(trained.model.transformer.wte.weight.detach().clone())
     assert torch.allclose(*weights, atol=1e-5)
 
@@ -240,6 +247,62 @@ def test_meter_counts_the_work(tmp_path: Path, captured: list[OnPolicyTrainer]) 
     assert 16 <= bill["tokens_generated"] <= 16 * tiny.LIMIT
     # Policy and critic each see every sequence in each of three epochs.
     assert bill["tokens_trained"] > 2 * 3 * bill["tokens_generated"]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_without_rollouts_the_budget_ends_it(method: OnPolicy, tmp_path: Path) -> None:
+    endless = method.model_copy(update={"rollouts": None})
+    assert endless.needs_budget()
+    assert not method.needs_budget()
+    _, offered, meter = tiny.train(tmp_path, endless, budget=Budget(optimizer_steps=6))
+    assert meter.bill()["optimizer_steps"] == 6
+    assert meter.early_reason is None
+    logs = offered.facts["logs"]
+    spent = [line["spent_fraction"] for line in logs[:6]]
+    assert spent == pytest.approx([n / 6 for n in range(1, 7)])
+    # The learning rate ends with the budget: from 1e-3 to 0.
+    rates = [line["learning_rate"] for line in logs[:6]]
+    assert rates == pytest.approx([1e-3 * (1 - n / 6) for n in range(6)])
+    flops = [line["flops"] for line in logs[:6]]
+    assert 0 < flops[0] < flops[-1] <= meter.bill()["flops"]
+
+
+def test_a_budget_of_tokens_ends_it_at_a_step(tmp_path: Path) -> None:
+    endless = GRPO(**{**COMMON, "rollouts": None})
+    _, _, meter = tiny.train(tmp_path, endless, budget=Budget(tokens_generated=200))
+    bill = meter.bill()
+    # A rollout of 16 responses has 16 to 96 tokens.
+    assert 200 <= bill["tokens_generated"] <= 296
+    assert bill["optimizer_steps"] == bill["prompts"] / 4
+
+
+def test_rollouts_that_end_before_the_budget_say_so(tmp_path: Path) -> None:
+    _, offered, meter = tiny.train(tmp_path, METHODS[1], budget=Budget(optimizer_steps=100))
+    assert meter.bill()["optimizer_steps"] == 2
+    assert meter.early_reason is not None
+    assert "rollouts: 2" in meter.early_reason
+    # The schedule ends with them, too.
+    rates = [line["learning_rate"] for line in offered.facts["logs"][:2]]
+    assert rates == pytest.approx([1e-3, 0.5e-3])
+
+
+def test_only_prompts_that_are_answered_are_on_the_bill(tmp_path: Path) -> None:
+    _, offered, meter = tiny.train(tmp_path, GRPO(**{**COMMON, "rollouts": 1}))
+    assert (meter.bill()["prompts"], len(offered.prompts)) == (4, 32)
+
+
+def test_fewer_prompts_than_a_rollout_takes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="takes 4 different prompts, and there are 3"):
+        tiny.train(tmp_path, METHODS[1], budget=Budget(prompts=3))
+
+
+def test_the_critic_follows_the_policys_learning_rate(
+    tmp_path: Path, captured: list[OnPolicyTrainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors: list[float] = []
+    monkeypatch.setattr(CriticTraining, "step", lambda self, factor: factors.append(factor))
+    tiny.train(tmp_path, PPO(**COMMON, minibatches=2, epochs=1))
+    assert factors == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
 def test_sampled_kl_of_the_start_model_is_zero(

@@ -1,0 +1,67 @@
+"""The report's section on tuning: what was tried for each row, and what it brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alignbench.report.health import shown
+from alignbench.report.plots import Geometry, band_plot
+
+Record = dict[str, Any]
+UNKNOWN = "–"
+
+
+def tuning_section(results: Mapping[str, Any]) -> list[Record]:
+    """Per tuned row: its trials, the chosen one, and the best value by number of trials."""
+    sections = []
+    for row, tuned in (results.get("tuning") or {}).items():
+        names = list(dict.fromkeys(name for trial in tuned["trials"] for name in trial["params"]))
+        best = max(
+            (trial for trial in tuned["trials"] if trial["value"] is not None),
+            key=lambda trial: trial["value"],
+            default=None,
+        )
+        sections.append(
+            {
+                "row": row,
+                "metric": tuned.get("metric", "value").replace("_", " "),
+                "scorer": tuned.get("scorer", UNKNOWN),
+                "saw_gold": bool(tuned.get("saw_gold")),
+                "names": names,
+                "trials": [_trial(trial, names, trial is best) for trial in tuned["trials"]],
+                "plot": _best_of_k(tuned),
+            }
+        )
+    return sections
+
+
+def _trial(trial: Mapping[str, Any], names: Sequence[str], chosen: bool) -> Record:
+    error = trial.get("standard_error")
+    return {
+        "number": trial["number"],
+        "params": [shown(trial["params"].get(name)) for name in names],
+        "value": UNKNOWN if trial["value"] is None else f"{trial['value']:.3f}",
+        "error": f"± {UNKNOWN if error is None else f'{error:.3f}'}",
+        "chosen": chosen,
+        "state": trial["state"] + (f": {trial['reason']}" if trial.get("reason") else ""),
+    }
+
+
+def _best_of_k(tuned: Mapping[str, Any]) -> Geometry | None:
+    """Expected and observed best against the number of trials; None for a single trial."""
+    values = [*tuned["expected_best"], *tuned["running_best"]]
+    if len(values) < 4:
+        return None
+    lines = [
+        {
+            "name": name,
+            "style": style,
+            "points": [(k, value, None, None) for k, value in enumerate(tuned[field], start=1)],
+        }
+        for style, (name, field) in enumerate(
+            (("expected", "expected_best"), ("as run", "running_best"))
+        )
+    ]
+    span = (min(values), max(values))
+    return band_plot("Best of k trials", lines, "trials k", (1, len(values) / 2), span)
