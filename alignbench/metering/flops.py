@@ -270,6 +270,7 @@ class _Tokens:
 
         @functools.wraps(function)
         def __call__(module: Any, *args: Any, **kwargs: Any) -> Any:
+            self.meter.check_end()
             output = function(module, *args, **kwargs)
             names = self._parameters(module)
             if names is not None and not self.meter.is_paused:

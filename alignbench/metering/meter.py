@@ -153,14 +153,14 @@ class Meter:
         self._dearest_step = max(self._dearest_step, fraction - self._at_boundary)
         self._at_boundary = fraction
 
-    def check_step(self) -> None:
-        """An optimizer step is about to begin. Called by `watch`.
+    def check_end(self) -> None:
+        """A model or an optimizer step is about to begin. Called by hooks.
 
         Raises:
-            BudgetExhausted: the budget had run out at the step before.
+            BudgetExhausted: the budget had run out at the last optimizer step.
         """
-        if self._at_boundary >= 1:
-            raise BudgetExhausted(str(self.exhausted()), "tried another optimizer step")
+        if self._at_boundary >= 1 and not self.is_paused:
+            raise BudgetExhausted(str(self.exhausted()), "went on")
 
     def grace(self) -> float:
         """Share of the budget by which it may be exceeded: two steps, or a little.

@@ -70,7 +70,7 @@ class _Steps:
 
     def before(self, optimizer: Any, *_: Any) -> None:
         if not self.meter.is_paused and self._counts(optimizer):
-            self.meter.check_step()
+            self.meter.check_end()
 
     def after(self, optimizer: Any, *_: Any) -> None:
         if self.meter.is_paused or not self._counts(optimizer):

@@ -310,8 +310,8 @@ def _check_start(start: str, trained: Mapping[str, Mapping[str, Any]]) -> None:
     if uncounted:
         raise UserError(
             f"results: {', '.join(uncounted)} changed the weights without an optimizer step that "
-            "the meter saw, so nobody knows what was spent; their rows cannot share a table. Step with "
-            "torch.optim (`alignbench methods test` shows what else is wrong), or leave them out."
+            "the meter saw, so nobody knows what was spent; their rows cannot share a table. Step "
+            "with torch.optim (`alignbench methods test` tells more), or leave them out."
         )
 
 

@@ -76,10 +76,10 @@ def test_hours_are_limits_in_seconds_and_pauses_do_not_count() -> None:
 def test_the_step_after_the_end_is_refused_and_not_the_one_that_reaches_it() -> None:
     meter = Meter(Budget(optimizer_steps=2))
     for _ in range(2):
-        meter.check_step()
+        meter.check_end()
         meter.boundary()
     with pytest.raises(BudgetExhausted, match="optimizer_steps") as caught:
-        meter.check_step()
+        meter.check_end()
     assert caught.value.currency == "optimizer_steps"
 
 

@@ -214,6 +214,8 @@ def test_a_budget_ends_the_polite_and_the_deaf_at_the_same_weights(
     assert figures(deaf)["ended"] == figures(polite)["ended"]
     assert figures(deaf)["consumed"]["optimizer_steps"] == 4
     assert figures(deaf)["weights_digest"] == figures(polite)["weights_digest"]
+    # Not even a forward pass comes after the end.
+    assert figures(deaf)["consumed"] == figures(polite)["consumed"]
     assert figures(deaf)["overshoot"] == {}
 
 
