@@ -47,7 +47,7 @@ def test_every_recipe_and_profile_builds_in_order(name: str, profile: str) -> No
 def test_a_methods_option_reruns_only_its_branch() -> None:
     before = keys(stages())
     after = keys(stages(settings=("methods.grpo.clip=0.3",)))
-    kinds = ("train", "generate", "score", "judge")
+    kinds = ("train", "generate", "score", "judge", "curve")
     expected = {f"{kind}/grpo/{seed}" for kind in kinds for seed in (0, 1)}
     assert changed(before, after) == expected | {"results", "report"}
 

@@ -110,3 +110,24 @@ def test_killed_in_a_method_it_goes_on_to_the_same_results(cold: Path, tmp_path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{finished} in the store" in done.stdout
     assert results(out) == results(cold)
+
+
+def test_equal_terms(cold: Path) -> None:
+    found = results(cold)
+    for run_name, training in found["training"].items():
+        metrics = training["metrics"]
+        assert metrics["budget"]["limits"] == {"flops": 8e9}
+        if metrics["ended"]["by"] == "budget":
+            assert metrics["spent_fraction"] >= 1, run_name
+        else:
+            assert metrics["ended"]["reason"], run_name
+    assert set(found["bills"]["rows"]) == set(ROWS[3:])
+    assert set(found["budget_curves"]["rows"]) == set(ROWS[3:])
+    assert [trial["state"] for trial in found["tuning"]["dpo"]["trials"]] == ["complete"] * 2
+    assert found["plan"]["train/dpo/0"]["predicted"]["flops"] > 0
+    compared = subprocess.run(
+        [sys.executable, "-m", "alignbench", "compare", str(cold), str(cold)],
+        capture_output=True,
+        text=True,
+    )
+    assert compared.returncode == 0, compared.stdout + compared.stderr

@@ -24,8 +24,12 @@ CODE = ("alignbench.methods.ppo",)
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "r.yaml"
     rows = ("reinforce", "dpo", "grpo", "rlaif")
+    smoke = SMOKE.read_text()
+    # Its own budget and tuning are others.
+    own, rest = smoke.index("budget:"), smoke.index("methods:")
     path.write_text(
-        SMOKE.read_text()
+        smoke[:own]
+        + smoke[rest:]
         + "budget: {flops: 1.0e+12, prompts: 50, ai_labels: 90}\n"
         + "tuning:\n  trials: 3\n  search:\n    ppo: {clip: [0.1, 0.2, 0.3]}\n"
         + "".join(f"    {row}: {{}}\n" for row in rows)
