@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from alignbench.conformance.observe import REFERENCE, SAMPLING, TRAINING
 from alignbench.conformance.trial import Bench
+from alignbench.conformance.truth import Ids
+from alignbench.conformance.used import LOGPROBS, Row
 from alignbench.conformance.verdict import Finding, failed, not_applicable, passed
 from alignbench.conformance.world import MAX_RESPONSE
 from alignbench.files import read_jsonl
 from alignbench.models.load import load_policy
 from alignbench.models.text import encode_prompt, encode_response
 
-LOGPROBS = 1e-4
-"""Largest difference between log-probabilities that are the same; fp32 leaves about 1e-6."""
 REWARDS = 1e-4
-"""The same for rewards, whose spread in the tiny world is about 1."""
+"""Largest difference between rewards that are the same; their spread here is about 1."""
 
 
 def start_weights(bench: Bench) -> Finding:
@@ -35,7 +36,7 @@ def start_weights(bench: Bench) -> Finding:
 
 
 def reference_weights(bench: Bench) -> Finding:
-    """Every frozen language model that is consulted is the certified one."""
+    """Every language model that is run and not trained is the certified one."""
     found = bench.observer.references
     wrong = [digest for digest, what in found.items() if what == "other"]
     if wrong:
@@ -61,7 +62,7 @@ def dropout_off(bench: Bench) -> Finding:
 
 
 def logprobs_agree(bench: Bench) -> Finding:
-    """What the policy gives a sequence does not depend on how the sequence is batched."""
+    """What a method trains with is what the policy gives the sequence, however it is batched."""
     seen = bench.observer
     if not seen.rollout.tokens and not seen.training.tokens:
         return not_applicable("the policy was not run")
@@ -72,6 +73,9 @@ def logprobs_agree(bench: Bench) -> Finding:
                 f"without padding ({found.where}; limit {LOGPROBS:g}): mind position_ids and the "
                 f"attention mask"
             )
+    problem = _wrongly_used(seen.used.rows)
+    if problem is not None:
+        return failed(problem)
     sides = ", ".join(f"{n} rows with {side} padding" for side, n in sorted(seen.sides.items()))
     parts = []
     if seen.rollout.tokens:
@@ -80,7 +84,53 @@ def logprobs_agree(bench: Bench) -> Finding:
         parts.append(f"other passes within {seen.training.worst:.1g} ({sides})")
     if not seen.rollout.tokens:
         parts.append("the policy does not sample")
+    if seen.gradient_passes:
+        parts.append(_rightly_used(seen.used.rows))
     return passed("; ".join(parts))
+
+
+def _wrongly_used(rows: Mapping[Ids, Row]) -> str | None:
+    """What is wrong with the log-probabilities that the method computed, None if nothing is."""
+    found = Counter(row.found for row in rows.values())
+    before = f"of {len(rows)} rows before the first optimizer step"
+    if found["late"]:
+        return (
+            f"{found['late']} {before} train on log-probabilities one position late, given the "
+            "token itself: a token's logits are those of the position before it"
+        )
+    if found["other"]:
+        return (
+            f"{found['other']} {before} train on values for the response's tokens that are not "
+            f"their log-probabilities (within {LOGPROBS:g})"
+        )
+    plain = [row for row in rows.values() if row.found == "plain"]
+    weights = [row.weight for row in plain if row.weight]
+    if weights and min(weights) < 0 < max(weights):
+        sizes = sorted(abs(weight) for weight in weights)
+        # Losses on pairs (DPO) are as right at another temperature, and weigh all rows equally.
+        if sizes[-1] > 1.01 * sizes[0]:
+            return (
+                f"{len(plain)} {before} were sampled at temperature {_heat(plain)} and are weighed "
+                "by their rewards at temperature 1: divide the logits by the temperature"
+            )
+    return None
+
+
+def _rightly_used(rows: Mapping[Ids, Row]) -> str:
+    """How far the claim goes: the method's own log-probabilities, or the states only."""
+    found = Counter(row.found for row in rows.values())
+    if not found["right"] and not found["plain"]:
+        return "forward states only, not what the loss makes of them"
+    seen = found["right"] + found["plain"]
+    said = f"the method computes the same ({seen} of {len(rows)} rows looked for)"
+    if found["plain"]:
+        plain = [row for row in rows.values() if row.found == "plain"]
+        said += f", at temperature 1 though {len(plain)} were sampled at {_heat(plain)}"
+    return said
+
+
+def _heat(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{heat:g}" for heat in sorted({heat for row in rows for heat in row.heat}))
 
 
 def rewards_agree(bench: Bench) -> Finding:
@@ -89,6 +139,7 @@ def rewards_agree(bench: Bench) -> Finding:
     if not scored:
         return not_applicable("the reward model was not asked")
     known = _Known(bench) if bench.observer.sampled else None
+    strangers = 0
     eos = load_policy(bench.world.sft / "model")[1].eos_token_id
     for ids, used, true in scored:
         if not abs(used - true) <= REWARDS:
@@ -96,7 +147,10 @@ def rewards_agree(bench: Bench) -> Finding:
                 f"a response was scored {used:.4g}, and {true:.4g} on its own: use "
                 f"inputs.reward.score_ids, which pads as the reward model was trained"
             )
-        if known is None or ids in known:
+        if known is None:
+            continue
+        if ids in known:
+            strangers += ids not in known.pairs
             continue
         if (*ids, eos) in known:
             return failed(
@@ -109,27 +163,41 @@ def rewards_agree(bench: Bench) -> Finding:
             f"token ids were scored that were neither sampled nor in the data (of {len(ids)} "
             "tokens): decode and encode again changes them; score the sampled ids"
         )
+    if 2 * strangers > len(scored):
+        return failed(
+            f"{strangers} of {len(scored)} responses were scored under another prompt than the one "
+            "they were sampled for: keep prompts and responses in one order"
+        )
     what = "as sampled" if known is not None else "(how they were sampled was not seen)"
-    return passed(f"{len(scored)} responses {what}, scores as in evaluation")
+    apart = f" ({strangers} of them under another prompt)" if strangers else ""
+    return passed(f"{len(scored)} responses {what}{apart}, scores as in evaluation")
 
 
 class _Known:
     """Sequences that may be scored: a prompt with a response that was sampled or is in the data.
 
-    Any prompt with any response, since a method may try answers to other prompts.
+    `pairs` are those that belong together. Some of any prompt with any response may be scored too,
+    since a method may try answers to other prompts.
     """
 
     def __init__(self, bench: Bench) -> None:
         seen, words = bench.observer, load_policy(bench.world.sft / "model")[1]
         self.prompts = {prompt for batch in seen.sampled for prompt in batch.prompts}
         self.responses = {response for batch in seen.sampled for response in batch.responses}
+        self.pairs = {
+            (*prompt, *response)
+            for batch in seen.sampled
+            for prompt, response in zip(batch.prompts, batch.responses, strict=True)
+        }
         for name in ("pairs_proxy", "sft"):
             for row in read_jsonl(bench.world.data / f"{name}.jsonl"):
-                self.prompts.add(tuple(encode_prompt(words, row["prompt"])))
+                prompt = tuple(encode_prompt(words, row["prompt"]))
+                self.prompts.add(prompt)
                 for key in ("chosen", "rejected", "response"):
                     if key in row:
                         ids = encode_response(words, row[key])[:MAX_RESPONSE]
                         self.responses.add(tuple(ids))
+                        self.pairs.add((*prompt, *ids))
 
     def __contains__(self, ids: tuple[int, ...]) -> bool:
         return any(
@@ -139,9 +207,9 @@ class _Known:
 
 
 def frozen_models(bench: Bench) -> Finding:
-    """Reference and reward model have the weights they came with."""
+    """Reference and reward model have the weights they came with, an old policy the policy's."""
     changed = Counter(bench.observer.changed)
     if changed:
         return failed(f"weights changed during training: {', '.join(changed)}")
-    held = len(bench.observer._frozen)
+    held = bench.observer.kept
     return passed(f"{held} unchanged") if held else not_applicable("none was given")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -25,12 +26,30 @@ from alignbench.conformance import truth
 from alignbench.conformance.probe import Probe
 from alignbench.conformance.sampling import Sampled, Sampling
 from alignbench.conformance.truth import Ids
+from alignbench.conformance.used import Used
 from alignbench.metering.meter import Meter
 from alignbench.methods.base import Inputs, Policy
 from alignbench.models.load import weights_digest
+from alignbench.models.text import encode_prompt
 
 SAMPLING, TRAINING, REFERENCE = "the policy without gradient", "training", "the reference"
 """Passes in which dropout may be found to be on."""
+REWARD, HANDED_OUT, FOUND = (
+    "the reward model",
+    "a reference that the harness handed out",
+    "a reference model",
+)
+"""Models that must stay as they are; the last are seen at work only."""
+
+
+@dataclass
+class Consulted:
+    """A language model beside the policy, when it was first run."""
+
+    backbone: Any  # kept, lest another one come to have its id
+    model: PreTrainedModel
+    digest: str
+    dropout: str | None = None
 
 
 @dataclass
@@ -58,12 +77,14 @@ class Observer(Probe):
         replaced: the method put another object in place of `policy.model`.
         sampled: every batch sampled through `models.decode.sample` or `generate`.
         rollout: log-probabilities while sampling, against `truth`.
-        training: those of the policy's other forward passes, gradient or not.
+        training: those that follow from the states of its other forward passes.
+        used: those that the method itself computed from these states, with a gradient.
         sides: padding sides seen in those passes.
         gradient_passes: forward passes of the policy with a gradient.
         dropout: (which pass, layer) where dropout was on; `training` passes apart.
-        references: digests of frozen language models when first used; names what each was.
-        changed: frozen models that are other than at first, when the run ends.
+        references: digests, when first used, of the language models beside the policy that no
+            optimizer holds; names what each was.
+        kept: how many models were to stay as they are; changed: those that did not.
         scored: (ids, score as used, score as it is) of all rows the reward model scored.
         tokens: real tokens that went through any backbone, sampling with a cache left out.
         continued: tokens sampled by `models.decode`, or computed on top of a cache by others.
@@ -80,12 +101,15 @@ class Observer(Probe):
         self.gradient_passes = 0
         self.dropout: dict[str, str] = {}
         self.references: dict[str, str] = {}
+        self.kept = 0
         self.changed: list[str] = []
         self.scored: list[tuple[Ids, float, float]] = []
         self.tokens = self.continued = 0
         self._own_digests: set[str] = set()
         self._frozen: list[tuple[str, Any, str]] = []
         self._roles: dict[int, tuple[Any, str]] = {}
+        self._consulted: dict[int, Consulted] = {}
+        self._optimized: dict[int, Tensor] = {}
         self._labelling = False
 
     @contextmanager
@@ -94,8 +118,9 @@ class Observer(Probe):
         self._own_digests.add(policy.digest)
         self._pad = policy.tokenizer.pad_token_id
         self.sampling = Sampling(policy.tokenizer, self._told)
+        self.used = Used(encode_prompt(policy.tokenizer, "")[-1])
         if inputs.reward is not None:
-            self._keep("the reward model", inputs.reward.model)
+            self._keep(REWARD, inputs.reward.model)
         with ExitStack() as stack:
             seen = stack.enter_context(super().around_train(policy, inputs, meter))
             for handle in (
@@ -104,20 +129,58 @@ class Observer(Probe):
             ):
                 stack.callback(handle.remove)
             stack.enter_context(self.sampling.wrapped())
+            stack.enter_context(self._optimizers_seen())
+            stack.callback(self._look_back, policy)  # also where the budget's end comes through
+            stack.enter_context(self.used)
             yield replace(
                 seen, reference=self._handed_out(seen), labeller=_Flagged.of(seen.labeller, self)
             )
+
+    def _look_back(self, policy: Policy) -> None:
+        """What can only be said of a model when the method has ended."""
         self.replaced = policy.model is not self.trained
-        with self.aside():
-            for name, model, digest in self._frozen:
-                if weights_digest(model) != digest:
-                    self.changed.append(name)
+        for one in self._consulted.values():
+            if self._is_optimized(one.model):
+                continue
+            # A copy of the policy at some step is an "old policy", not a reference.
+            known_as = "the policy at one of its steps"
+            if one.digest == policy.digest:
+                known_as = "certified"
+            elif one.digest not in self._own_digests:
+                known_as = "other"
+            self.references[one.digest] = known_as
+            if one.dropout is not None:
+                self.dropout.setdefault(REFERENCE, one.dropout)
+        for name, model, digest in self._frozen:
+            if name == FOUND and self._is_optimized(model):
+                continue
+            self.kept += 1
+            now = weights_digest(model)
+            follows = name == FOUND and now in self._own_digests  # an old policy, refreshed
+            if now != digest and not follows:
+                self.changed.append(name)
+
+    @contextmanager
+    def _optimizers_seen(self) -> Iterator[None]:
+        """Note the parameters of every optimizer that is made."""
+        original = torch.optim.Optimizer.add_param_group
+
+        def add_param_group(optimizer: Any, group: dict[str, Any]) -> None:
+            original(optimizer, group)
+            held = optimizer.param_groups[-1]["params"]
+            self._optimized.update((id(parameter), parameter) for parameter in held)
+
+        with mock.patch.object(torch.optim.Optimizer, "add_param_group", add_param_group):
+            yield
+
+    def _is_optimized(self, model: Any) -> bool:
+        return any(id(parameter) in self._optimized for parameter in model.parameters())
 
     def _handed_out(self, inputs: Inputs) -> Any:
         def reference() -> Any:
             model = inputs.reference()
             with self.aside():
-                self._keep("a reference that the harness handed out", model)
+                self._keep(HANDED_OUT, model)
             return model
 
         return reference
@@ -128,6 +191,7 @@ class Observer(Probe):
 
     def _before_policy_step(self, optimizer: Any, *_: Any) -> None:
         if self.at_first_step is None and self.of_policy(optimizer):
+            self.used.closed = True
             self.at_first_step = weights_digest(self.trained)
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
@@ -157,7 +221,7 @@ class Observer(Probe):
             self.tokens += int(_mask(ids, mask).sum())
         elif not self.sampling.own_engine:
             self.continued += int(_mask(ids, mask).sum())
-        role = self._role(module, hidden.requires_grad)
+        role = self._role(module)
         layer = truth.active_dropout(module)
         if role == "policy":
             if self.at_first_forward is None:
@@ -168,10 +232,10 @@ class Observer(Probe):
                 self.dropout.setdefault(kind, layer)
             elif not continued and not self.sampling.active:
                 self._compare(ids, mask, hidden)
-        elif role == "reference" and layer is not None:
-            self.dropout.setdefault(REFERENCE, layer)
+        elif role == "consulted" and layer is not None:
+            self._consulted[id(module)].dropout = layer
 
-    def _role(self, module: Any, gradient: bool) -> str:
+    def _role(self, module: Any) -> str:
         known = self._roles.get(id(module))
         if known is not None:
             return known[1]
@@ -180,16 +244,10 @@ class Observer(Probe):
         own = next(iter(self.trained.base_model.parameters()))
         if first is own or (first is not None and first.data_ptr() == own.data_ptr()):
             role = "policy"
-        elif not gradient and (owner := _owner(module)) is not None:
-            role = "reference"
-            digest = weights_digest(owner)
-            # A copy of the policy at some step is an "old policy", not a reference.
-            known_as = "the policy at one of its steps" if digest in self._own_digests else "other"
-            assert self.policy is not None
-            if digest == self.policy.digest:
-                known_as = "certified"
-            self.references[digest] = known_as
-            self._keep("a reference model", owner)
+        elif (owner := _owner(module)) is not None:
+            role = "consulted"
+            self._consulted[id(module)] = Consulted(module, owner, weights_digest(owner))
+            self._keep(FOUND, owner)
         # The module is kept, lest another one come to have its id.
         self._roles[id(module)] = (module, role)
         return role
@@ -199,6 +257,8 @@ class Observer(Probe):
         real = truth.real_tokens(ids, mask, self._pad)
         rows = [tuple(row[keep].tolist()) for row, keep in zip(ids, real, strict=True)]
         true = truth.logprobs(self.trained, [row for row in rows if row])
+        if hidden.requires_grad:
+            self.used.expect(self.trained, rows)
         for row, states, keep in zip(rows, hidden, real, strict=True):
             if len(row) < 2:
                 continue
@@ -223,7 +283,7 @@ class Observer(Probe):
     def _reward_role(self, module: Any) -> str:
         known = self._roles.get(id(module))
         if known is None:
-            first = [digest for name, _, digest in self._frozen if name == "the reward model"]
+            first = [digest for name, _, digest in self._frozen if name == REWARD]
             role = "reward" if weights_digest(module) in first else "other"
             known = self._roles[id(module)] = (module, role)
         return known[1]
@@ -231,6 +291,7 @@ class Observer(Probe):
     def _told(self, batch: Sampled) -> None:
         """A model has sampled: its log-probabilities against each row alone."""
         self.sampled.append(batch)
+        self.used.sampled(batch)
         if batch.own_engine:
             self.continued += sum(map(len, batch.responses))
         if batch.model.base_model is not self.trained.base_model or SAMPLING in self.dropout:

@@ -15,7 +15,7 @@ from alignbench.models.load import load_policy, weights_digest
 
 
 def same_seed_same_weights(bench: Bench) -> Finding:
-    """Two equal runs end in equal weights and equal bills."""
+    """Two equal runs end in equal weights and bills; where it samples, the seed matters."""
     again = bench.again
     if again.error is not None:
         return failed(f"the second run failed: {again.says()}")
@@ -26,8 +26,11 @@ def same_seed_same_weights(bench: Bench) -> Finding:
         return failed(f"two runs with one seed differ in {', '.join(differ)}")
     if bench.other_seed.error is not None:
         return failed(f"seed 1 fails: {bench.other_seed.says()}")
-    other = "other" if bench.other_seed.digest != bench.main.digest else "the same"
-    return passed(f"equal weights and bills; seed 1 gives {other} weights")
+    if bench.other_seed.digest != bench.main.digest:
+        return passed("equal weights and bills; seed 1 gives other weights")
+    if bench.moved and any(batch.heat for batch in bench.observer.sampled):
+        return failed("it samples, and seeds 0 and 1 give the same weights: use inputs.seed")
+    return passed("equal weights and bills; seed 1 gives the same weights")
 
 
 def snapshots(bench: Bench) -> Finding:
@@ -138,13 +141,14 @@ def _options_refused(bench: Bench) -> str | None:
 
 
 def _bad_options(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """An unknown option, and a wrong type and NaN for each number."""
+    """An unknown option, and NaN and a wrong type for each number (that may not be a list too)."""
     yield "no_such_option", 1
     for name, schema in bench.cls.model_json_schema().get("properties", {}).items():
         kinds = {part.get("type") for part in (schema, *schema.get("anyOf", ()))}
         if kinds & {"number", "integer"}:
-            yield name, ["nonsense"]
             yield name, float("nan")
+            if "array" not in kinds:
+                yield name, ["nonsense"]
 
 
 def _failures_come_through(bench: Bench) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ class Sampled:
         responses: token ids, EOS included where it was sampled.
         logprobs: of the responses' tokens, as the model gave them while sampling.
         temperature: that `logprobs` are at.
+        heat: temperature of the draw; 0 where the choice was greedy.
         own_engine: by the project's decoder, which reports its tokens to the meter itself.
     """
 
@@ -36,6 +37,7 @@ class Sampled:
     responses: list[Ids]
     logprobs: list[Tensor]
     temperature: float
+    heat: float
     own_engine: bool
 
 
@@ -90,6 +92,7 @@ class Sampling:
                 [tuple(done.ids) for done in completions],
                 [torch.tensor(done.logprobs) for done in completions],
                 given["decoding"].temperature or 1.0,
+                given["decoding"].temperature,
                 own_engine=True,
             )
             self.told(batch)
@@ -114,17 +117,24 @@ class Sampling:
             if given is not None:
                 sequences = output if isinstance(output, Tensor) else output.sequences
                 mask = kwargs.get("attention_mask")
-                self.told(self._generated(model, given, mask, sequences, steps))
+                heat = _heat(model, kwargs)
+                self.told(self._generated(model, given, mask, sequences, steps, heat))
             return output
 
         return wrapped
 
     def _generated(
-        self, model: Any, given: Tensor, mask: Any, sequences: Tensor, steps: list[Tensor]
+        self,
+        model: Any,
+        given: Tensor,
+        mask: Any,
+        sequences: Tensor,
+        steps: list[Tensor],
+        heat: float,
     ) -> Sampled:
         real = truth.real_tokens(given, mask, self.words.pad_token_id)
         eos, copies = self.words.eos_token_id, len(sequences) // len(given)
-        batch = Sampled(model, [], [], [], 1.0, own_engine=False)
+        batch = Sampled(model, [], [], [], 1.0, heat, own_engine=False)
         for k, sequence in enumerate(sequences):
             row = sequence[given.shape[1] :].tolist()
             row = row[: row.index(eos) + 1] if eos in row else row
@@ -134,3 +144,12 @@ class Sampling:
             targets = torch.tensor(row, device=logits.device)
             batch.logprobs.append(truth.pick(logits, targets))
         return batch
+
+
+def _heat(model: Any, kwargs: Mapping[str, Any]) -> float:
+    """The temperature at which `generate` draws with these arguments; 0 if it does not draw."""
+    config = kwargs.get("generation_config") or model.generation_config
+    asked = {name: kwargs.get(name, getattr(config, name)) for name in ("do_sample", "temperature")}
+    if not asked["do_sample"]:
+        return 0.0
+    return 1.0 if asked["temperature"] is None else float(asked["temperature"])

@@ -7,10 +7,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,44 +22,20 @@ import numpy as np
 import torch
 
 from alignbench.conformance import world as worlds
+from alignbench.conformance.instruments import Counting, Starved, Ticking
 from alignbench.conformance.observe import Observer
 from alignbench.conformance.probe import Probe, Runaway, patched_train
 from alignbench.conformance.world import World
 from alignbench.digest import FileDigest, sha256_tree
-from alignbench.metering.dispatch import MatmulCounter
-from alignbench.metering.meter import Meter
-from alignbench.methods.base import Inputs, Method, Policy
+from alignbench.methods.base import Method
 from alignbench.stage import StageContext
 from alignbench.stages import method as stage
 
 STEPS = 4
 """Optimizer steps of a run, where the method does not end sooner."""
+SECONDS = 60.0
+"""Of one run, before it is broken off; most take less than one."""
 Bill = Mapping[str, int]
-
-
-class Counting(Probe):
-    """A probe that counts every matrix product, apart from the heavy observer, whose own forward
-    passes would be counted too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counter = MatmulCounter()
-
-    @contextmanager
-    def around_train(self, policy: Policy, inputs: Inputs, meter: Meter) -> Iterator[Inputs]:
-        """As `Probe.around_train`, under the counter."""
-        with super().around_train(policy, inputs, meter) as seen, self.counter:
-            yield seen
-
-
-class Starved(Probe):
-    """A probe that leaves the method no data at all."""
-
-    @contextmanager
-    def around_train(self, policy: Policy, inputs: Inputs, meter: Meter) -> Iterator[Inputs]:
-        """As `Probe.around_train`, with empty pairs and prompts."""
-        with super().around_train(policy, inputs, meter) as seen:
-            yield replace(seen, pairs=(), prompts=())
 
 
 @dataclass
@@ -162,6 +141,10 @@ class Bench:
         """Without data."""
         return self.run("starved", Starved())
 
+    def timed(self, seconds: float) -> Outcome:
+        """With so much time, by a clock on which an optimizer step takes a second."""
+        return self.run("wall_hours", Ticking(), budget={"wall_hours": seconds / 3600})
+
     @property
     def steps(self) -> int:
         """Optimizer steps of the policy in `main`, counted by hooks."""
@@ -194,7 +177,8 @@ class Bench:
             patched_train(self.cls, outcome.probe),
         ):
             try:
-                stage.run(self._context(outcome, seed, budget, snapshots))
+                with _time_limit(SECONDS):
+                    stage.run(self._context(outcome, seed, budget, snapshots))
             except (Exception, Runaway) as error:  # any way of failing is a finding
                 outcome.error = error
             else:
@@ -261,6 +245,29 @@ class Bench:
             for path in (elsewhere / name).iterdir()
         ]
         return sorted(stray)
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """`Runaway` comes out of what takes longer, in the main thread of systems with SIGALRM."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() != threading.main_thread():
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise Runaway(f"not done after {seconds:g} s")
+
+    handler, started = signal.signal(signal.SIGALRM, ring), time.monotonic()
+    # Again and again, for those who swallow it.
+    before, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 5.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if before:
+            left = max(before - (time.monotonic() - started), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 @contextmanager

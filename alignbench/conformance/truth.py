@@ -20,13 +20,14 @@ Ids = tuple[int, ...]
 
 @torch.no_grad()
 def logprobs(
-    model: PreTrainedModel, rows: Sequence[Ids], temperature: float = 1.0
+    model: PreTrainedModel, rows: Sequence[Ids], temperature: float = 1.0, late: int = 0
 ) -> dict[Ids, Tensor]:
     """Log-probability of every token but the first of each row, given what is before it.
 
     Args:
         rows: sequences of at least one token.
         temperature: divides the logits.
+        late: 1 for a common mistake: given what is before the token and the token itself.
 
     Returns:
         row -> (len(row) - 1,) float32.
@@ -34,7 +35,8 @@ def logprobs(
     found: dict[Ids, Tensor] = {}
     with without_dropout(model):
         for ids in _by_length(rows, model.device):
-            logits = head_of(model)(_alone(model.base_model, ids)[0][:, :-1])
+            states = _alone(model.base_model, ids)[0][:, late : ids.shape[1] - 1 + late]
+            logits = head_of(model)(states)
             picked = pick(logits, ids[:, 1:], temperature)
             found.update(zip(map(tuple, ids.tolist()), picked, strict=True))
     return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,8 +54,7 @@ class Sound(Method):
             rewards = torch.tensor(self.score(policy, inputs, asked, drawn))
             ids, mask, keep = self.batch(asked, [done.ids for done in drawn])
             logprobs = self.logprobs(policy, ids, mask, keep)
-            with torch.no_grad():
-                reference = padded_logprobs(frozen, ids, mask, keep)[0]
+            reference = self.reference_logprobs(frozen, ids, mask, keep)
             used = mask[:, -keep:]
             ratio = ((logprobs - reference) * used).sum(1).detach()
             advantage = rewards - rewards.mean() - 0.1 * ratio
@@ -103,6 +105,10 @@ class Sound(Method):
     def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
         return padded_logprobs(policy.model, ids, mask, keep)[0]
 
+    def reference_logprobs(self, frozen: Any, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        with torch.no_grad():
+            return padded_logprobs(frozen, ids, mask, keep)[0]
+
     def step(self, optimizer: torch.optim.Optimizer, policy: Policy) -> None:
         optimizer.step()
 
@@ -128,6 +134,38 @@ class OtherReference(Sound):
 
     def reference(self, policy: Policy, inputs: Inputs) -> Any:
         return other_weights(policy.model)
+
+
+class OtherReferenceWithGradient(OtherReference):
+    """Runs it with gradients enabled, too."""
+
+    def reference_logprobs(self, frozen: Any, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        return padded_logprobs(frozen, ids, mask, keep)[0].detach()
+
+
+class OldPolicy(Sound):
+    """Sound: compares with a copy of the policy that it refreshes after every round, as PPO's."""
+
+    held: ClassVar[list[Any]] = []
+
+    def reference(self, policy: Policy, inputs: Inputs) -> Any:
+        self.held[:] = [copy.deepcopy(policy.model)]
+        return self.held[0]
+
+    def after_round(self, policy: Policy, inputs: Inputs) -> None:
+        self.held[0].load_state_dict(policy.model.state_dict())
+
+
+class TwoLearners(Sound):
+    """Sound: trains a second language model beside the policy, from weights of its own."""
+
+    def reference(self, policy: Policy, inputs: Inputs) -> Any:
+        frozen, second = inputs.reference(), other_weights(policy.model)
+        optimizer = torch.optim.AdamW(second.parameters(), lr=self.learning_rate)
+        ids = torch.tensor([encode_prompt(policy.tokenizer, inputs.prompts[0])])
+        second(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        return frozen
 
 
 class DropoutOn(Sound):
@@ -181,6 +219,78 @@ class NoMask(Sound):
         return logits.log_softmax(-1).gather(-1, ids[:, -keep:, None]).squeeze(-1)
 
 
+class OffByOne(Sound):
+    """Takes each token's log-probability from the logits after it."""
+
+    def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=places).logits
+        logprobs = logits[:, -keep:].log_softmax(-1)
+        return logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
+
+
+class LogitsFirst(Sound):
+    """Sound: picks logits and takes off their log-sum-exp."""
+
+    shift: ClassVar[int] = 1
+
+    def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=places).logits
+        used = logits[:, ids.shape[1] - keep - self.shift : ids.shape[1] - self.shift]
+        picked = torch.take_along_dim(used, ids[:, -keep:, None], -1).squeeze(-1)
+        return picked - used.logsumexp(-1)
+
+
+class LogitsFirstOffByOne(LogitsFirst):
+    """The same from the logits after each token."""
+
+    shift: ClassVar[int] = 0
+
+
+class CrossEntropy(Sound):
+    """Sound: calls the log-probability a cross entropy per token."""
+
+    def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=places).logits
+        used = logits[:, -keep - 1 : -1].transpose(1, 2)
+        return -torch.nn.functional.cross_entropy(used, ids[:, -keep:], reduction="none")
+
+
+class WrongAxis(Sound):
+    """Normalises over positions and not over the vocabulary."""
+
+    def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=places).logits
+        logprobs = logits[:, -keep - 1 : -1].log_softmax(1)
+        return logprobs.gather(-1, ids[:, -keep:, None]).squeeze(-1)
+
+
+class SampledCold(Sound):
+    """Samples at temperature 0.3 and trains at 1."""
+
+    def sample(self, policy: Policy, asked: Ids, limit: int, seed: int) -> list[Completion]:
+        return sample(policy.model, policy.tokenizer, asked, Decoding(limit, 0.3), seed, 8)
+
+
+class ColdThroughout(SampledCold):
+    """Sound: samples and trains at temperature 0.3."""
+
+    def logprobs(self, policy: Policy, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
+        return padded_logprobs(policy.model, ids, mask, keep, temperature=0.3)[0]
+
+
+class Shifted(Sound):
+    """Scores every answer as one to the next prompt."""
+
+    def score(
+        self, policy: Policy, inputs: Inputs, asked: Ids, drawn: Sequence[Completion]
+    ) -> list[float]:
+        return super().score(policy, inputs, [*asked[1:], asked[0]], drawn)
+
+
 class WithoutEos(Sound):
     """Scores answers without their EOS."""
 
@@ -232,24 +342,42 @@ class ByHand(Sound):
 
 
 class GoesOn(Sound):
-    """Does not take the end of its budget for an answer."""
+    """Goes on computing when its budget has ended."""
 
     rounds: Positive = 12
 
     def is_over(self, meter: Meter) -> bool:
         return False
 
-    def step(self, optimizer: torch.optim.Optimizer, policy: Policy) -> None:
+    def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         try:
-            optimizer.step()
+            super().train(policy, inputs, meter)
         except BudgetExhausted:
-            return
+            layer = policy.model.transformer.h[0].mlp
+            for _ in range(100):  # three optimizer steps' worth
+                with torch.no_grad():
+                    layer(torch.ones(64, 32))
 
 
-class NeverEnds(GoesOn):
-    """The same, without end."""
+class NeverEnds(Sound):
+    """Does not take the end of its budget for an answer."""
 
-    rounds: Positive = 1_000_000
+    def is_over(self, meter: Meter) -> bool:
+        return False
+
+    def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+        if not inputs.prompts:
+            raise UserError("sound: no prompts")
+        while True:
+            with contextlib.suppress(BudgetExhausted):
+                super().train(policy, inputs, meter)
+
+
+class IgnoresTime(GoesOn):
+    """Listens to every limit but those on time."""
+
+    def is_over(self, meter: Meter) -> bool:
+        return meter.exhausted() not in (None, "wall_seconds", "device_seconds")
 
 
 class SaysNothing(Sound):
@@ -266,6 +394,13 @@ class Unseeded(Sound):
     def after_round(self, policy: Policy, inputs: Inputs) -> None:
         with torch.no_grad():
             policy.model.transformer.wpe.weight.add_(1e-4 * torch.randn(1))
+
+
+class IgnoresSeed(Sound):
+    """Is always run with seed 0."""
+
+    def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+        super().train(policy, replace(inputs, seed=0), meter)
 
 
 class Functional(Sound):
@@ -411,6 +546,21 @@ class NoDataNoWords(Sound):
         super().train(policy, inputs, meter)
 
 
+class Waits(Sound):
+    """Waits for data that do not come."""
+
+    def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+        while not inputs.prompts:
+            pass
+        super().train(policy, inputs, meter)
+
+
+class ListOrNumber(Sound):
+    """Sound: has an option that is a number or a list of words."""
+
+    layers: float | list[str] = 1.0
+
+
 class LeavesFiles(Sound):
     """Writes into the current folder."""
 
@@ -421,17 +571,25 @@ class LeavesFiles(Sound):
 BROKEN: tuple[tuple[type[Method], str, str], ...] = (
     (OtherStart, "start weights", "before its first optimizer step|before its first forward pass"),
     (OtherReference, "reference weights", "a reference model has other weights"),
+    (OtherReferenceWithGradient, "reference weights", "a reference model has other weights"),
     (DropoutOn, "dropout off", "dropout is on in the policy without gradient"),
     (ColumnPositions, "logprobs agree", r"training, rows with left padding.*position_ids"),
     (NoMask, "logprobs agree", r"training, rows with left padding"),
+    (OffByOne, "logprobs agree", "one position late"),
+    (LogitsFirstOffByOne, "logprobs agree", "one position late"),
+    (WrongAxis, "logprobs agree", "that are not their log-probabilities"),
+    (SampledCold, "logprobs agree", "were sampled at temperature 0.3 and are weighed"),
     (WithoutEos, "rewards agree", "a finished response was scored without its EOS"),
     (ScoresText, "rewards agree", "cut at the limit was scored with an EOS|neither sampled nor"),
     (LeftPaddedReward, "rewards agree", "a response was scored .* and .* on its own"),
+    (Shifted, "rewards agree", "of [0-9]+ responses were scored under another prompt"),
     (ByHand, "budget obeyed", "without an optimizer step that the meter sees"),
     (GoesOn, "budget obeyed", "after its end; a step takes"),
-    (NeverEnds, "budget obeyed", "Runaway: 400 forward passes after the end of its budget"),
+    (NeverEnds, "budget obeyed", "Runaway: (400 forward passes after|not done after)"),
+    (IgnoresTime, "budget obeyed", "FLOPs after its time was up"),
     (SaysNothing, "budget obeyed", "ended before its budget without saying why"),
     (Unseeded, "same seed same weights", "two runs with one seed end in different weights"),
+    (IgnoresSeed, "same seed same weights", "seeds 0 and 1 give the same weights"),
     (Functional, "all charged", r"FLOPs, .* were dispatched \(-"),
     (Pauses, "all charged", r"FLOPs, .* were dispatched \(-"),
     (WritesData, "inputs untouched", "changed: data/sft.jsonl"),
@@ -450,3 +608,17 @@ BROKEN: tuple[tuple[type[Method], str, str], ...] = (
     (LeavesFiles, "clean failure", "left outside inputs.scratch: the current folder: my_model.bin"),
 )
 """(method, the check that must fail, and what it must say)."""
+RIGHT: tuple[tuple[type[Method], str, str], ...] = (
+    (Generates, "logprobs agree", r"^sampling within .*the method computes the same \([1-9]"),
+    (LogitsFirst, "logprobs agree", r"the method computes the same \(([0-9]+) of \1 rows"),
+    (CrossEntropy, "logprobs agree", r"the method computes the same \(([0-9]+) of \1 rows"),
+    (
+        ColdThroughout,
+        "logprobs agree",
+        r"the method computes the same \(([0-9]+) of \1 rows looked for\)$",
+    ),
+    (OldPolicy, "frozen models", "1 unchanged|2 unchanged"),
+    (TwoLearners, "reference weights", "^weights: certified$"),
+    (ListOrNumber, "clean failure", "bad options are named"),
+)
+"""(a method that must pass everything, a check where it is unusual, what that says)."""
