@@ -220,7 +220,8 @@ def test_bf16_autocast(make: Any) -> None:
 @attentions
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_lora(make: Any, attention: str, checkpointing: bool) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
+
     names = ["c_attn"] if make is gpt2 else ["q_proj", "v_proj"]
     fan = make is gpt2
     base = make(attention)
@@ -245,7 +246,8 @@ def test_trls_fused_head(make: Any, precision: torch.dtype, wrapped: str) -> Non
     if wrapped == "frozen head":
         model.get_output_embeddings().weight.requires_grad_(False)
     if wrapped == "lora":
-        peft = pytest.importorskip("peft")
+        import peft
+
         targets = "all-linear"
         model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=targets))
 
