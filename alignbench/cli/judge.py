@@ -91,7 +91,8 @@ def _section(text: str) -> Any:
 
     from alignbench.recipe.check import report
     from alignbench.recipe.document import Node, Problems, parse_value
-    from alignbench.recipe.schema import JudgeSection, Section
+    from alignbench.recipe.schema import JudgeSection
+    from alignbench.recipe.section import Section
 
     class Asked(Section):
         judge: JudgeSection

@@ -19,7 +19,7 @@ from typing import Any
 from alignbench.data.checks import normalise
 from alignbench.data.dataset import Dataset, Row, numbered
 from alignbench.errors import UserError
-from alignbench.recipe.schema import HhRlhfData
+from alignbench.recipe.data_sections import HhRlhfData
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 FAMILY = "hh_rlhf"

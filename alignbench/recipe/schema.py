@@ -9,20 +9,12 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from alignbench.metering.budget import Budget
 from alignbench.recipe.consistency import Inconsistent, inconsistencies
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Section(BaseModel):
-    """Base of all recipe sections: no unknown keys, no coercion, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+from alignbench.recipe.data_sections import DataSection
+from alignbench.recipe.section import Name, Positive, Rate, Section
 
 
 def _without_secrets(url: str) -> str:
@@ -69,36 +61,6 @@ class LocalModel(Section):
 
     source: Literal["path"]
     path: str
-
-
-class SandboxData(Section):
-    """The embedded synthetic world; sizes are numbers of items."""
-
-    source: Literal["sandbox"]
-    seed: int = 0
-    corpus_documents: Positive = 40_000
-    sft_examples: Positive = 1_500
-    train_prompts: Positive = 1_000
-    reward_pairs: Positive = 3_000
-    gold_pairs: Positive = 3_000
-    evaluation_prompts: Positive = 200
-    validation_prompts: Positive = 64
-    """For tuning: neither trained on nor part of the final evaluation."""
-    annotators: Annotated[int, Field(ge=3)] = 3
-
-
-class HhRlhfData(Section):
-    """Anthropic HH-RLHF, from the hub or from a local .jsonl(.gz) file or folder."""
-
-    source: Literal["hh_rlhf"]
-    path: str = "Anthropic/hh-rlhf"
-    seed: int = 0
-    sft_examples: Positive = 1_000
-    train_prompts: Positive = 1_000
-    reward_pairs: Positive = 5_000
-    gold_pairs: Positive = 5_000
-    evaluation_prompts: Positive = 200
-    validation_prompts: Positive = 64
 
 
 class Pretrain(Section):
@@ -245,7 +207,7 @@ class Recipe(Section):
     name: Name
     profile: str
     model: Annotated[ScratchModel | HubModel | LocalModel, Field(discriminator="source")]
-    data: Annotated[SandboxData | HhRlhfData, Field(discriminator="source")]
+    data: DataSection
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     max_prompt_tokens: Positive = 40
     max_response_tokens: Positive = 56
@@ -255,7 +217,7 @@ class Recipe(Section):
     methods: dict[Name, dict[str, Any]]
     budget: Budget | None = None
     """Of every method; ``methods.<row>.budget`` overrides single limits, and is shown as such."""
-    snapshots: list[Annotated[float, Field(gt=0, le=1)]] = []
+    snapshots: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(default_factory=list)]
     """Shares of the budget at which each method's model is kept and scored."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()

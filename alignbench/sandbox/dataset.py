@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from alignbench.data.dataset import PREFERENCE_FILES, Dataset, Row, numbered
-from alignbench.recipe.schema import SandboxData
+from alignbench.recipe.data_sections import SandboxData
 from alignbench.sandbox import corpus
 from alignbench.sandbox.annotators import votes_for_first
 from alignbench.sandbox.gold import score, score_item

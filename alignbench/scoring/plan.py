@@ -18,7 +18,8 @@ from alignbench.evaluation import (
 )
 from alignbench.judges.base import MADE_UP, SENTINELS
 from alignbench.recipe.consistency import Inconsistent
-from alignbench.recipe.schema import Evaluation, JudgeSection, Name, Positive, RuleJudge, Section
+from alignbench.recipe.schema import Evaluation, JudgeSection, RuleJudge
+from alignbench.recipe.section import Name, Positive, Section
 from alignbench.stage import Stage
 
 #: What decides which prompts and answers there are; other settings must not ask models again.

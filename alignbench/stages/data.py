@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter
 
 from alignbench.data import checks
 from alignbench.data.dataset import Dataset
-from alignbench.recipe.schema import HhRlhfData, SandboxData
+from alignbench.recipe.data_sections import HhRlhfData, SandboxData
 from alignbench.stage import StageContext
 
 _CONFIG: TypeAdapter[SandboxData | HhRlhfData] = TypeAdapter(

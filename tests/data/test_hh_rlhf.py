@@ -11,7 +11,7 @@ import pytest
 from alignbench.data import checks, hh_rlhf
 from alignbench.data.hh_rlhf import Record, build, parse, read, records
 from alignbench.errors import UserError
-from alignbench.recipe.schema import HhRlhfData
+from alignbench.recipe.data_sections import HhRlhfData
 
 Row = dict[str, str]
 

@@ -9,8 +9,9 @@ import yaml
 
 from alignbench.digest import sha256_json
 from alignbench.errors import UserError
+from alignbench.recipe.data_sections import SandboxData
 from alignbench.recipe.load import LoadedRecipe, load
-from alignbench.recipe.schema import HubModel, SandboxData, ScratchModel
+from alignbench.recipe.schema import HubModel, ScratchModel
 
 GOOD = """\
 name: tiny

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alignbench.errors import UserError
-from alignbench.recipe.schema import HhRlhfData, SandboxData
+from alignbench.recipe.data_sections import HhRlhfData, SandboxData
 from alignbench.sandbox.gold import score
 from alignbench.stage import StageContext
 from alignbench.stages import data as stage
