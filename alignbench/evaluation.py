@@ -14,14 +14,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from alignbench import machine
 from alignbench.digest import sha256_file, sha256_json
 from alignbench.judges.base import SENTINELS
 from alignbench.methods.registry import resolve
+from alignbench.models.package import PACKAGE, package_identity
 from alignbench.recipe.schema import Recipe, RuleJudge
 from alignbench.stage import Stage
 
 FILES = ("alignbench.files",)
-MODELS = ("alignbench.models", "alignbench.metering", *FILES)
+MODELS = ("alignbench.models", "alignbench.data.dialogue", "alignbench.metering", *FILES)
 SANDBOX = ("alignbench.sandbox", "alignbench.data", *FILES)
 HUMAN = ("alignbench.judges.base", "alignbench.scoring", *FILES)
 SCORERS = ("alignbench.metrics", "alignbench.judges", *MODELS, *SANDBOX)
@@ -52,7 +54,15 @@ def limits(recipe: Recipe) -> dict[str, Any]:
 
 
 def content_digest(section: dict[str, Any]) -> str | None:
-    """Digest of the local file or folder that a section names, so that a changed one counts."""
+    """What a section names at this moment, so that a change of it counts.
+
+    Of a local file or folder the digest, of a model or dataset on the hub the commit (None where
+    the hub cannot be asked and nothing is in its cache), of a package's model its digest.
+    """
+    if section.get("source") == "package":
+        return package_identity(section["name"])
+    if section.get("source") == "hub":
+        return machine.hub_commit(section["name"], section["revision"])
     named = section.get("path")
     if not named or not (path := Path(named).expanduser()).exists():
         return None
@@ -136,8 +146,17 @@ def evaluation_stages(recipe: Recipe, row: Evaluated, judge: Mapping[str, Any]) 
 def judge_config(section: BaseModel) -> dict[str, Any]:
     """The judge's section, and the digest of what its model's folder holds."""
     dump = section.model_dump(mode="json")
-    local = dump["kind"] == "local"
-    return {"judge": dump, "content": content_digest({"path": dump["model"]}) if local else None}
+    content = judge_content(dump["model"], dump["revision"]) if dump["kind"] == "local" else None
+    return {"judge": dump, "content": content}
+
+
+def judge_content(model: str, revision: str) -> str | None:
+    """`content_digest` of a local judge's model, which may be a package, a folder or of the hub."""
+    if model.startswith(PACKAGE):
+        return package_identity(model.removeprefix(PACKAGE))
+    if Path(model).expanduser().exists():
+        return content_digest({"path": model})
+    return machine.hub_commit(model, revision)
 
 
 def _answers(recipe: Recipe, row: Evaluated) -> Stage:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from alignbench.errors import StageFailed, UserError, printable
 from alignbench.keys import kind_of, source_digest, stage_key
-from alignbench.machine import usable_cores
+from alignbench.machine import cuda, usable_cores, visible_gpus
 from alignbench.plan import PlannedStage, plan, remaining_paths
 from alignbench.pool import Pool
 from alignbench.progress import Display
@@ -36,8 +36,9 @@ LOG_LINES = 15
 
 
 def default_jobs() -> int:
-    """Two workers where there are two cores: stages are single-threaded and few."""
-    return min(2, usable_cores())
+    """Two workers where there are two cores: stages are single-threaded. One for each GPU."""
+    gpus = len(visible_gpus()) if cuda()[0] else 0
+    return max(min(2, usable_cores()), min(gpus, usable_cores()))
 
 
 def file_name(stage_name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alignbench.machine import hub_folder
 from alignbench.metering.budget import Budget
 from alignbench.metering.currencies import COUNTED
 from alignbench.metering.forecast import (
@@ -17,7 +18,9 @@ from alignbench.metering.forecast import (
     add,
     read_config,
 )
+from alignbench.methods.base import Need
 from alignbench.methods.registry import resolve
+from alignbench.models.package import converted_folder
 from alignbench.recipe.schema import Recipe
 
 ASSUMPTION = "prompts and answers taken as half as long as they may be; padding not foreseen"
@@ -60,8 +63,10 @@ def forecast(recipe: Recipe, shape: ModelShape | None) -> dict[str, Predicted]:
     found = {"sft": Predicted(_sft(recipe, work))}
     for split, pairs in (("proxy", data.reward_pairs), ("gold", data.gold_pairs)):
         found[f"reward/{split}"] = Predicted(_reward(recipe, work, pairs))
-    for row, options in recipe.methods.items():
-        method = resolve(row, options)
+    methods = {row: resolve(row, options) for row, options in recipe.methods.items()}
+    if any(Need.REFERENCE in method.needs_of() for method in methods.values()):
+        found["reference"] = Predicted(work.scored(2 * data.reward_pairs))
+    for row, method in methods.items():
         budget = recipe.budget_of(row)
         limits = budget.limits() if budget is not None else {}
         given = replace(  # a limit on data bounds what there is
@@ -112,7 +117,8 @@ def shape_of(recipe: Recipe) -> ModelShape | None:
         return ModelShape.from_config(model.model_dump())
     if model.source == "path":
         return read_config(Path(model.path).expanduser())
-    from alignbench.machine import hub_folder
-
-    folder = hub_folder(model.name, model.revision)
+    if model.source == "package":
+        folder = converted_folder(model.name)
+    else:
+        folder = hub_folder(model.name, model.revision)
     return None if folder is None else read_config(folder)

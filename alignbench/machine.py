@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import shutil
 import threading
 import urllib.error
@@ -12,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 HUB_TIMEOUT = 2.0
 _DEVICE_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd")
@@ -45,6 +48,18 @@ def cuda() -> tuple[bool, str]:
     if not torch.cuda.is_available():
         return False, f"a GPU seems to be present, but torch {version} cannot use it"
     return True, f"CUDA device {torch.cuda.get_device_name(0)}"
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that processes of this user may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    found = sorted(
+        int(file.name.removeprefix("nvidia")) for file in Path("/dev").glob("nvidia[0-9]*")
+    )
+    # Where devices have other names (ROCm, some containers), the first one at least.
+    return [str(number) for number in found] or ["0"]
 
 
 def hub_offline() -> bool:
@@ -106,6 +121,51 @@ def hub_folder(repository: str, revision: str) -> Path | None:
 
     found = try_to_load_from_cache(repository, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
+
+
+@cache
+def hub_commit(repository: str, revision: str, kind: str = "model") -> str | None:
+    """Commit that `revision` stands for now: the hub's answer, else that of the local cache.
+
+    Args:
+        repository: name on the hub.
+        revision: branch, tag or commit.
+        kind: ``model`` or ``dataset``.
+    """
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    asked: list[str] = []
+    if not hub_offline():
+        asking = threading.Thread(
+            target=lambda: asked.extend(_asked_commit(repository, revision, kind)), daemon=True
+        )
+        asking.start()
+        asking.join(HUB_TIMEOUT)
+    return asked[0] if asked else _cached_commit(repository, revision, kind)
+
+
+def _asked_commit(repository: str, revision: str, kind: str) -> list[str]:
+    """The commit in a list, or nothing: for a thread, whose answer may come too late."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    named = f"{quote(repository)}/revision/{quote(revision, safe='')}"
+    try:
+        with urllib.request.urlopen(f"{endpoint}/api/{kind}s/{named}", timeout=HUB_TIMEOUT) as page:
+            found = json.load(page)
+    except (OSError, ValueError):
+        return []
+    commit = found.get("sha") if isinstance(found, dict) else None
+    return [commit] if isinstance(commit, str) else []
+
+
+def _cached_commit(repository: str, revision: str, kind: str) -> str | None:
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = repo_folder_name(repo_id=repository, repo_type=kind)
+    try:
+        return (Path(HF_HUB_CACHE) / folder / "refs" / revision).read_text().strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def memory_gib() -> tuple[float, float]:

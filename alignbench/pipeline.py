@@ -31,7 +31,7 @@ from alignbench.results.bills import row_needs
 from alignbench.stage import Stage
 from alignbench.tuning.stages import tuning_stages
 
-TRAINING = (*MODELS, "alignbench.training.common")
+TRAINING = (*MODELS, "alignbench.training.common", "alignbench.training.memory")
 HARNESS = (*TRAINING, "alignbench.methods.base")
 CHOOSING = ("alignbench.tuning.select", "alignbench.tuning.space")
 
@@ -57,11 +57,12 @@ def _shared(recipe: Recipe) -> list[Stage]:
     """What all methods start from: data, base, SFT and the two reward models."""
     given = limits(recipe)
     dump = recipe.model_dump(mode="json")
+    held = {"training": dump["training"], **given}
     reward = [
         Stage(
             f"reward/{split}",
             "alignbench.stages.reward:run",
-            {"reward_model": dump["reward_model"], "split": split, "seed": seed, **given},
+            {"reward_model": dump["reward_model"], "split": split, "seed": seed, **held},
             {"data": "data", "sft": "sft"},
             TRAINING,
         )
@@ -93,12 +94,29 @@ def _shared(recipe: Recipe) -> list[Stage]:
         Stage(
             "sft",
             "alignbench.stages.sft:run",
-            {"sft": dump["sft"], **given},
+            {"sft": dump["sft"], **held},
             {"data": "data", "base": "base"},
             TRAINING,
             threads=2,
         ),
         *reward,
+        *_reference(recipe),
+    ]
+
+
+def _reference(recipe: Recipe) -> list[Stage]:
+    """The start model's log-probabilities of the human pairs, where a row wants them."""
+    methods = [resolve(row, options) for row, options in recipe.methods.items()]
+    if not any(Need.REFERENCE in method.needs_of() for method in methods):
+        return []
+    return [
+        Stage(
+            "reference",
+            "alignbench.stages.reference:run",
+            limits(recipe),
+            {"data": "data", "sft": "sft"},
+            (*HARNESS, "alignbench.training"),
+        )
     ]
 
 
@@ -134,6 +152,8 @@ def _method(recipe: Recipe, row: str) -> tuple[dict[str, str], dict[str, Any], t
     needs = method.needs_of()
     labeller = recipe.labeller.kind if recipe.labeller is not None else None
     inputs = {"data": "data", "sft": "sft"}
+    if Need.REFERENCE in needs:
+        inputs["reference"] = "reference"
     if Need.REWARD in needs or (Need.LABELLER in needs and labeller == "reward_model"):
         inputs["reward"] = "reward/proxy"
     budget = recipe.budget_of(row)
@@ -144,6 +164,7 @@ def _method(recipe: Recipe, row: str) -> tuple[dict[str, str], dict[str, Any], t
         "budget": budget.model_dump(exclude_none=True) if budget is not None else None,
         "budget_override": options.get("budget") is not None,
         "snapshots": recipe.snapshots,
+        "training": recipe.training.model_dump(mode="json"),
         **limits(recipe),
     }
     if Need.LABELLER in needs:
@@ -173,7 +194,17 @@ def _report(
     notes: Sequence[str],
 ) -> list[Stage]:
     """Statistics over everything, and the page that shows them."""
-    kinds = ("train", "generate", "score", "judge", "reward", "curve", "trial", "human")
+    kinds = (
+        "reference",
+        "train",
+        "generate",
+        "score",
+        "judge",
+        "reward",
+        "curve",
+        "trial",
+        "human",
+    )
     gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in kinds}
     responses = {n: n for n in gathered if n.startswith("generate/")}
     config = {

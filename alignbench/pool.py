@@ -18,12 +18,12 @@ from alignbench.worker import Failed, Job, Message
 class Worker:
     """One worker process, started with its own session so that Ctrl-C reaches the parent alone."""
 
-    def __init__(self, log: Path, offline: bool) -> None:
+    def __init__(self, log: Path, offline: bool, number: int = 0) -> None:
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output:
             self.process = subprocess.Popen(
                 worker.command(theirs.fileno()),
-                env=worker.environment(offline=offline),
+                env=worker.environment(offline, number),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -31,7 +31,7 @@ class Worker:
                 start_new_session=True,
             )
         self.connection = Connection(ours.detach())
-        self.log = log
+        self.log, self.number = log, number
         self.job: Job | None = None
 
     def start(self, job: Job) -> None:
@@ -90,7 +90,9 @@ class Pool:
                 self._drop(each)
         idle = next((each for each in self.workers if each.job is None), None)
         if idle is None:
-            idle = Worker(self.logs / f"worker_{len(self.workers)}.log", self.offline)
+            taken = {each.number for each in self.workers}
+            number = next(n for n in range(len(taken) + 1) if n not in taken)
+            idle = Worker(self.logs / f"worker_{number}.log", self.offline, number)
             self.workers.append(idle)
         idle.start(job)
 

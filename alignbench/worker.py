@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from alignbench import machine
 from alignbench.errors import UserError
 from alignbench.stage import StageContext
 
@@ -86,8 +87,13 @@ class Failed:
 Message = Progress | Note | Done | Failed
 
 
-def environment(offline: bool) -> dict[str, str]:
-    """The environment of a worker: the parent's, single-threaded, quiet, hashing fixed."""
+def environment(offline: bool, number: int = 0) -> dict[str, str]:
+    """The environment of a worker: the parent's, single-threaded, quiet, hashing fixed.
+
+    Args:
+        offline: keep Hugging Face's libraries off the network.
+        number: of the worker, from 0: workers share out the GPUs, one each, in turn.
+    """
     fixed = {
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
@@ -102,7 +108,8 @@ def environment(offline: bool) -> dict[str, str]:
     if offline:
         fixed["HF_HUB_OFFLINE"] = "1"
     # A stage runs on one device: TRL refuses several visible ones in one process.
-    fixed["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    devices = machine.visible_gpus()
+    fixed["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)] if devices else ""
     return {**os.environ, **fixed, **_thread_settings(1)}
 
 

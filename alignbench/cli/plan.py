@@ -67,7 +67,13 @@ def _show_spend(console: Console, recipe: Recipe) -> None:
     predicted = forecast(recipe, shape_of(recipe))
     currencies = [name for name in COUNTED if name != "tokens_padding"]
     rows = []
-    for name in ["sft", "reward/proxy", "reward/gold", *(f"train/{r}" for r in recipe.methods)]:
+    shared = [
+        "sft",
+        "reward/proxy",
+        "reward/gold",
+        *(["reference"] if "reference" in predicted else []),
+    ]
+    for name in [*shared, *(f"train/{row}" for row in recipe.methods)]:
         spend = predicted[name].spend if name in predicted else {}
         cells = [amount(currency, spend.get(currency)) for currency in currencies]
         rows.append((name, *cells, _end(recipe, name, predicted.get(name))))

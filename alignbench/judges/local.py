@@ -26,7 +26,6 @@ from alignbench.judges.engines import (
     choose_engine,
 )
 from alignbench.judges.labels import Labels, StepLogprobs
-from alignbench.judges.model_folder import ModelFolder, find_model
 from alignbench.judges.questions import (
     LETTERS,
     QUESTIONS_VERSION,
@@ -38,6 +37,7 @@ from alignbench.judges.questions import (
     refusal_messages,
 )
 from alignbench.judges.rubrics import RUBRIC_VERSION
+from alignbench.models.folder import ModelFolder, find_model
 from alignbench.models.load import load_tokenizer
 from alignbench.recipe.schema import LocalJudge
 

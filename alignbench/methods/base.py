@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from alignbench.recipe.schema import Training
 
 if TYPE_CHECKING:
     from alignbench.metering.forecast import Forecast, Workload
@@ -29,15 +31,21 @@ class Need(Enum):
     PROMPTS = "training prompts"
     REWARD = "a reward model"
     LABELLER = "an AI labeller"
+    REFERENCE = "the start model's log-probabilities of the human pairs"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled preference: `chosen` was preferred to `rejected` as an answer to `prompt`."""
+    """A labelled preference: `chosen` was preferred to `rejected` as an answer to `prompt`.
+
+    `reference` has the log-probabilities of the chosen and of the rejected response under the start
+    model (nats, summed over tokens, EOS included), where they were computed beforehand.
+    """
 
     prompt: str
     chosen: str
     rejected: str
+    reference: tuple[float, float] | None = None
 
 
 class Labeller(Protocol):
@@ -75,12 +83,15 @@ class Inputs:
         reward: the proxy reward model, None unless needed.
         labeller: the AI labeller, None unless needed. Every response it rates is on the bill;
             beyond the budget's `ai_labels` it raises `BudgetExhausted` (ask `meter.remaining`).
-        reference: loads a fresh frozen copy of the start model (digest verified).
+        reference: gives the frozen start model (digest verified): a fresh copy of it, or with LoRA
+            the policy without its adapter.
         scratch: a folder for the method's own temporary files.
         seed: of this training run; all randomness must derive from it.
         max_prompt_tokens: longer prompts have been filtered out.
         max_response_tokens: limit of rollouts and of training responses, EOS included.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        training: how models are held: LoRA, gradient checkpointing. The policy has its adapter
+            already, and only that asks for gradients.
         log: ``log(step, **values)`` appends a line to log.jsonl.
         progress: ``progress(done, total, **last_values)``.
         note: ``note(kind, message)`` as in `StageContext`.
@@ -99,6 +110,7 @@ class Inputs:
     log: Callable[..., None]
     progress: Callable[..., None]
     note: Callable[[str, str], None]
+    training: Training = field(default_factory=Training)
     facts: dict[str, Any] = field(default_factory=dict)
     """What the method wants recorded in its metrics.json, e.g. the reference's digest."""
 
@@ -138,6 +150,13 @@ class Method(BaseModel, ABC):
     def needs_budget(self) -> bool:
         """Whether only a budget ends the training with these options."""
         return False
+
+    def with_half_batch(self) -> Self | None:
+        """The same method with half the micro-batch and the same effective batch.
+
+        None where it cannot be halved; then it fails when memory does not suffice.
+        """
+        return None
 
     def forecast(self, work: Workload) -> Forecast | None:
         """What the training will consume, for the plan; None: not known beforehand."""

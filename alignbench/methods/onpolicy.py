@@ -118,6 +118,13 @@ class Online(Method):
         """Without a number of rollouts, only a budget ends it."""
         return self.rollouts is None
 
+    def with_half_batch(self) -> Self | None:
+        """Half the responses in a backward pass, twice as many passes in a step."""
+        pieces = 2 * self.minibatches * self.gradient_accumulation
+        if (self.prompts_per_rollout * self.samples_per_prompt) % pieces:
+            return None
+        return self.model_copy(update={"gradient_accumulation": 2 * self.gradient_accumulation})
+
     @property
     def slots(self) -> tuple[Slot, ...]:
         """Where the K responses to each prompt come from."""

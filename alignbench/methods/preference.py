@@ -7,7 +7,7 @@ schedule, budget and logging are the same code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -63,14 +63,29 @@ class PreferenceMethod(Method):
         """The loss of each pair, where it is not one of TRL's."""
         raise NotImplementedError(f"{self.name} has neither trl_loss nor losses")
 
+    def needs_of(self) -> frozenset[Need]:
+        """The reference's log-probabilities too, unless a live reference is needed, or none."""
+        shared = self.uses_reference and not self.uses_mismatches
+        return self.needs | {Need.REFERENCE} if shared else self.needs
+
     def needs_budget(self) -> bool:
         """Without `epochs` only the budget ends the training."""
         return self.epochs is None
 
+    def with_half_batch(self) -> Self | None:
+        """Half the pairs in a forward pass, twice as many passes in a step."""
+        if self.batch_size % 2 or (self.uses_mismatches and self.batch_size < 4):
+            return None
+        halved = {
+            "batch_size": self.batch_size // 2,
+            "gradient_accumulation": 2 * self.gradient_accumulation,
+        }
+        return self.model_copy(update=halved)
+
     def forecast(self, work: Workload) -> Forecast:
-        """Two responses a pair: trained on, and scored by the reference where there is one."""
+        """Two responses a pair are trained on; a live reference scores them, and mismatches."""
         pairs = self.batch_size * self.gradient_accumulation
-        passes = self.uses_reference + 2 * self.uses_mismatches
+        passes = 3 * self.uses_mismatches
         steps = None if self.epochs is None else self.epochs * -(-work.pairs // pairs)
         return Forecast(
             add(work.trained(2 * pairs), add(work.scored(2 * pairs), times=passes)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -89,6 +89,13 @@ class RLAIF(Method):
         second = self.dpo if self.then == "dpo" else self.ppo
         return second is not None and second.needs_budget()
 
+    def with_half_batch(self) -> Self | None:
+        """The second half with half its micro-batch."""
+        part = "dpo" if self.then == "dpo" else "ppo"
+        second = getattr(self, part)
+        smaller = None if second is None else second.with_half_batch()
+        return None if smaller is None else self.model_copy(update={part: smaller})
+
     def forecast(self, work: Workload) -> Forecast | None:
         """Sampling, then DPO on all pairs (as if no two answers tied or were cut)."""
         if self.then != "dpo" or self.dpo is None:
@@ -96,8 +103,14 @@ class RLAIF(Method):
         k = self.samples_per_prompt
         prompts = int(min(self.prompts, work.prompts, work.labels // k))
         second = self.dpo.forecast(replace(work, pairs=prompts * k * (k - 1) // 2))
+        # Nobody has scored its pairs beforehand: the reference does it at every step.
+        per_step = add(
+            second.per_step, work.scored(2 * self.dpo.batch_size * self.dpo.gradient_accumulation)
+        )
         labels = {"prompts": float(prompts), "ai_labels": float(prompts * k)}
-        return replace(second, before=add(work.sampled(prompts, prompts * k), labels))
+        return replace(
+            second, per_step=per_step, before=add(work.sampled(prompts, prompts * k), labels)
+        )
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Sample, label, pair; then DPO, or a reward model and PPO."""

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from alignbench.errors import UserError
+from alignbench.models.lora import WithoutAdapter, has_lora, merged_state_dict
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: The score head of the architectures that transformers gives one reward.
@@ -140,24 +141,27 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """Write weights (safetensors), config and tokenizer, with nothing in them about this machine.
 
     The bytes written depend on weights, config and tokenizer alone, so that artifacts of equal
-    runs are equal.
+    runs are equal. An adapter is merged into what is written; the model in memory keeps it.
     """
     model.config._name_or_path = ""
     model.config.use_cache = True  # the Trainer turns it off for good
     tokenizer.name_or_path = ""
-    model.save_pretrained(str(folder))
+    merged = merged_state_dict(model) if has_lora(model) else None
+    model.save_pretrained(str(folder), state_dict=merged)
     tokenizer.save_pretrained(str(folder))
 
 
-def weights_digest(model: torch.nn.Module) -> str:
+def weights_digest(model: torch.nn.Module | WithoutAdapter) -> str:
     """SHA-256 over name, dtype, shape and bytes of every weight, in order of name.
 
-    Wrappers' name prefixes are dropped, and of weights that share storage (tied embeddings) only
-    the first name counts, so the digest is that of the weights, however they are held or hooked.
+    Wrappers' name prefixes are dropped, an adapter counts as merged, and of weights that share
+    storage (tied embeddings) only the first name counts, so the digest is that of the weights,
+    however they are held or hooked, and of what `save_model` writes.
     """
     digest = hashlib.sha256()
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    weights = {_WRAPPER_PREFIX.sub(r"\1", k): v for k, v in model.state_dict().items()}
+    state = merged_state_dict(model) if has_lora(model) else model.state_dict()
+    weights = {_WRAPPER_PREFIX.sub(r"\1", k): v for k, v in state.items()}
     for name in sorted(weights):
         tensor = weights[name].detach()
         storage = (tensor.data_ptr(), tuple(tensor.shape))

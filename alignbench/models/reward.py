@@ -77,6 +77,11 @@ class Calibration:
         return cls(**json.loads(path.read_text()))
 
 
+def _exact_head(model: PreTrainedModel) -> None:
+    """Let the score head work in fp32: in bf16 scores would come in steps of 1/128 and more."""
+    model.score.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+
+
 class RewardScorer:
     """Scores responses with a reward model; the same object serves RL and evaluation.
 
@@ -106,6 +111,8 @@ class RewardScorer:
     def load(cls, folder: Path, precision: str = "fp32", batch_size: int = 16) -> RewardScorer:
         """From the output folder of a reward stage: ``model/`` and ``calibration.json``."""
         model, tokenizer = load_reward(folder / "model", precision)
+        if precision != "fp32":
+            _exact_head(model)
         scorer = cls(model, tokenizer, Calibration.load(folder / "calibration.json"), batch_size)
         scorer.folder = folder
         return scorer

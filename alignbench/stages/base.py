@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -21,6 +21,7 @@ from transformers import (
 from alignbench import pretrained
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
+from alignbench.models.folder import folder_digest
 from alignbench.models.load import (
     device,
     load_hub,
@@ -29,8 +30,16 @@ from alignbench.models.load import (
     weights_digest,
 )
 from alignbench.models.logprobs import token_logprobs
+from alignbench.models.package import package_folder
+from alignbench.models.text import odd_turn_end
 from alignbench.models.tokenizer import train_tokenizer
-from alignbench.recipe.schema import HubModel, LocalModel, Pretrain, ScratchModel
+from alignbench.recipe.schema import (
+    HubModel,
+    ModelSection,
+    PackageModel,
+    Pretrain,
+    ScratchModel,
+)
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
@@ -40,9 +49,7 @@ from alignbench.training.common import (
     write_json,
 )
 
-_MODEL: TypeAdapter[ScratchModel | HubModel | LocalModel] = TypeAdapter(
-    Annotated[ScratchModel | HubModel | LocalModel, Field(discriminator="source")]
-)
+_MODEL: TypeAdapter[ModelSection] = TypeAdapter(ModelSection)
 
 
 def run(ctx: StageContext) -> None:
@@ -64,12 +71,19 @@ def run(ctx: StageContext) -> None:
                 facts.update(found)
         elif isinstance(spec, HubModel):
             model, tokenizer = load_hub(spec.name, spec.revision)
-            facts.update(name=spec.name, revision=spec.revision)
+            commit = getattr(model.config, "_commit_hash", None)
+            facts.update(name=spec.name, revision=spec.revision, commit=commit)
+        elif isinstance(spec, PackageModel):
+            model, tokenizer = load_policy(package_folder(spec.name))
+            facts.update(name=spec.name)
         else:
             model, tokenizer = load_policy(Path(spec.path).expanduser())
     _check_positions(model, ctx)
+    if (odd := odd_turn_end(tokenizer)) is not None:
+        ctx.note("warning", odd)
     save_model(model, tokenizer, ctx.out / "model")
     facts.update(
+        model_digest=folder_digest(ctx.out / "model"),
         parameters=sum(p.numel() for p in model.parameters()),
         vocab_size=len(tokenizer),
         weights_digest=weights_digest(model),

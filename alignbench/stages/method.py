@@ -22,10 +22,13 @@ from alignbench.metering.watch import watch
 from alignbench.methods.base import Inputs, Labeller, Method, Need, Pair, Policy
 from alignbench.methods.registry import resolve
 from alignbench.models.load import load_policy, save_model, weights_digest
+from alignbench.models.lora import WithoutAdapter, add_lora
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
+from alignbench.recipe.schema import Training
 from alignbench.stage import StageContext
 from alignbench.training.common import json_log, write_json
+from alignbench.training.memory import free_memory, is_out_of_memory
 
 Record = dict[str, Any]
 
@@ -82,9 +85,34 @@ def run(ctx: StageContext) -> None:
 def train_row(ctx: StageContext, method: Method) -> Trained:
     """Train one method under the meter: from the certified start, within its budget.
 
+    Where memory does not suffice, it begins again with half the micro-batch and twice the
+    accumulation: the same effective batch, the same budget.
+
     Raises:
         RuntimeError: the start checkpoint is not the certified one.
     """
+    halvings = 0
+    while True:
+        try:
+            trained = _attempt(ctx, method)
+            trained.metrics["micro_batch_halvings"] = halvings
+            return trained
+        except (RuntimeError, MemoryError) as error:
+            smaller = method.with_half_batch() if is_out_of_memory(error) else None
+            if smaller is None:
+                raise
+        free_memory()
+        method, halvings = smaller, halvings + 1
+        shutil.rmtree(ctx.out)
+        ctx.out.mkdir()
+        ctx.note(
+            "substitution",
+            f"out of memory: begun again with a micro-batch {2**halvings} times smaller and as "
+            "much more accumulation (the effective batch is the same)",
+        )
+
+
+def _attempt(ctx: StageContext, method: Method) -> Trained:
     config = ctx.config
     start = ctx.inputs["sft"] / "model"
     model, tokenizer = load_policy(start)
@@ -92,6 +120,9 @@ def train_row(ctx: StageContext, method: Method) -> Trained:
     certified = json.loads((ctx.inputs["sft"] / "metrics.json").read_text())["weights_digest"]
     if policy.digest != certified:
         raise RuntimeError("the start checkpoint is not the certified one (weights digests differ)")
+    training = Training.model_validate(config.get("training", {}))
+    if training.lora is not None:
+        add_lora(model, training.lora, config["seed"])
     limits = config.get("budget")
     budget = None if limits is None else Budget.model_validate(limits)
     scratch = ctx.out / "scratch"
@@ -99,7 +130,7 @@ def train_row(ctx: StageContext, method: Method) -> Trained:
     with json_log(ctx.out / "log.jsonl") as log:
         meter = Meter(budget, config.get("snapshots", ()))
         snapshots = _Snapshots(ctx.out, policy, meter)
-        inputs = _inputs(ctx, method, policy, scratch, log, meter)
+        inputs = _inputs(ctx, method, policy, scratch, log, meter, training)
         stopped_in: str | None = None
         with watch(meter, model, snapshots.take):
             try:
@@ -111,6 +142,8 @@ def train_row(ctx: StageContext, method: Method) -> Trained:
             ended = _ending(ctx, meter, stopped_in)
     shutil.rmtree(scratch, ignore_errors=True)
     model.eval()
+    if training.lora is not None and weights_digest(WithoutAdapter(model)) != certified:
+        raise RuntimeError(f"{method.name}: it changed weights outside the adapter")
     metrics = {
         **_facts(ctx, inputs.facts),  # first: a method cannot overwrite what the harness saw
         "method": method.name,
@@ -201,6 +234,7 @@ def _inputs(
     scratch: Path,
     log: Callable[..., None],
     meter: Meter,
+    training: Training,
 ) -> Inputs:
     """What the method needs, and nothing more, so that none can use what it did not declare."""
     config, needs = ctx.config, method.needs_of()
@@ -208,6 +242,8 @@ def _inputs(
     start, certified = policy.folder, policy.digest
 
     def reference() -> Any:
+        if training.lora is not None:
+            return WithoutAdapter(policy.model)
         frozen, _ = load_policy(start)
         if weights_digest(frozen) != certified:
             raise RuntimeError("the reference checkpoint changed on disk (weights digests differ)")
@@ -219,12 +255,19 @@ def _inputs(
     prompts: list[str] = []
     if Need.PAIRS in needs:
         rows = fits(read_jsonl(data / "pairs_proxy.jsonl"))
-        pairs = [Pair(row["prompt"], row["chosen"], row["rejected"]) for row in rows]
+        scored = _reference_logprobs(ctx, certified)
+        pairs = [
+            Pair(row["prompt"], row["chosen"], row["rejected"], scored.get(row["id"]))
+            for row in rows
+        ]
     if Need.PROMPTS in needs:
         prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
         ctx.note("warning", f"{fits.dropped} prompts too long, left out")
-    scorer = RewardScorer.load(ctx.inputs["reward"]) if "reward" in ctx.inputs else None
+    scorer = None
+    if "reward" in ctx.inputs:
+        scorer = RewardScorer.load(ctx.inputs["reward"], config["precision"])
+        _check_same_tokens(policy.tokenizer, scorer.tokenizer)
     labeller = None
     if Need.LABELLER in needs:
         labeller = MeteredLabeller(_labeller(config, scorer), meter)
@@ -239,10 +282,38 @@ def _inputs(
         max_prompt_tokens=config["max_prompt_tokens"],
         max_response_tokens=config["max_response_tokens"],
         precision=config["precision"],
+        training=training,
         log=log,
         progress=ctx.progress,
         note=ctx.note,
     )
+
+
+def _reference_logprobs(ctx: StageContext, certified: str) -> dict[str, tuple[float, float]]:
+    """Log-probabilities of pairs by id, as the stage `reference` found them; {} without it."""
+    if "reference" not in ctx.inputs:
+        return {}
+    folder = ctx.inputs["reference"]
+    start = json.loads((folder / "metrics.json").read_text())["start_digest"]
+    if start != certified:
+        raise RuntimeError("the reference's log-probabilities are those of another start model")
+    rows = read_jsonl(folder / "logprobs.jsonl")
+    return {row["id"]: (row["chosen"], row["rejected"]) for row in rows}
+
+
+def _check_same_tokens(policy: Any, reward: Any) -> None:
+    """A reward model reads the policy's token ids: they must mean the same to it.
+
+    It may know more tokens (a pad token of its own).
+
+    Raises:
+        UserError: they do not.
+    """
+    known = reward.get_vocab()
+    if any(known.get(token) != number for token, number in policy.get_vocab().items()):
+        raise UserError("the reward model's tokenizer is not the policy's: token ids differ")
+    if policy.chat_template != reward.chat_template:
+        raise UserError("the reward model's chat template is not the policy's")
 
 
 def _labeller(config: Any, scorer: RewardScorer | None) -> Labeller:

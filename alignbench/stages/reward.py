@@ -18,10 +18,11 @@ from alignbench.errors import UserError
 from alignbench.files import read_jsonl
 from alignbench.metering.meter import Meter
 from alignbench.metering.watch import watch
-from alignbench.models.load import init_reward, save_model, weights_digest
+from alignbench.models.load import HEAD, init_reward, save_model, weights_digest
+from alignbench.models.lora import add_lora
 from alignbench.models.reward import Calibration, RewardScorer
 from alignbench.models.text import encode_prompt, encode_response
-from alignbench.recipe.schema import RewardModel
+from alignbench.recipe.schema import RewardModel, Training
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
@@ -31,6 +32,7 @@ from alignbench.training.common import (
     trainer_arguments,
     write_json,
 )
+from alignbench.training.memory import with_half_batch
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,15 @@ class EncodedPairs:
 def run(ctx: StageContext) -> None:
     """Make ``model/``, ``calibration.json``, ``log.jsonl`` and ``metrics.json`` (`held_out`)."""
     settings = RewardModel.model_validate(ctx.config["reward_model"])
+    with_half_batch(settings, ctx.note, lambda smaller: _train(ctx, smaller))
+
+
+def _train(ctx: StageContext, settings: RewardModel) -> None:
     split, seed = ctx.config["split"], ctx.config["seed"]
+    training = Training.model_validate(ctx.config.get("training", {}))
     model, tokenizer, pad_added = init_reward(ctx.inputs["sft"] / "model", seed)
+    if training.lora is not None:
+        add_lora(model, training.lora, seed, trained_too=[HEAD])
     if pad_added:
         ctx.note("substitution", f'a pad token "{tokenizer.pad_token}" was added')
     train = _pairs(ctx, tokenizer, f"pairs_{split}")
@@ -73,7 +82,7 @@ def run(ctx: StageContext) -> None:
     with watch(meter, model), json_log(ctx.out / "log.jsonl") as log:
         trainer = RewardTrainer(
             model=model,
-            args=_arguments(settings, scratch, ctx, len(train.prompts)),
+            args=_arguments(settings, scratch, ctx, training, len(train.prompts)),
             train_dataset=train.dataset(),
             processing_class=tokenizer,
         )
@@ -93,6 +102,7 @@ def run(ctx: StageContext) -> None:
     )
     facts = {
         "train_pairs": len(train.prompts),
+        "micro_batch": settings.batch_size,
         "calibration_scale": calibration.scale,
         "weights_digest": weights_digest(model),
         "consumed": meter.bill(),
@@ -184,10 +194,14 @@ def _pairs(ctx: StageContext, tokenizer: PreTrainedTokenizerBase, name: str) -> 
     return pairs
 
 
-def _arguments(settings: RewardModel, scratch: Path, ctx: StageContext, pairs: int) -> RewardConfig:
+def _arguments(
+    settings: RewardModel, scratch: Path, ctx: StageContext, training: Training, pairs: int
+) -> RewardConfig:
     per_step = settings.batch_size * settings.gradient_accumulation
     arguments: dict[str, Any] = {
-        **trainer_arguments(scratch, ctx.config["precision"], ctx.config["seed"]),
+        **trainer_arguments(
+            scratch, ctx.config["precision"], ctx.config["seed"], training.gradient_checkpointing
+        ),
         **grouped_by_length(),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,

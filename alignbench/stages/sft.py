@@ -15,8 +15,9 @@ from alignbench.files import read_jsonl
 from alignbench.metering.meter import Meter
 from alignbench.metering.watch import watch
 from alignbench.models.load import load_policy, save_model, weights_digest
+from alignbench.models.lora import add_lora
 from alignbench.models.text import encode_prompt, encode_response
-from alignbench.recipe.schema import Sft
+from alignbench.recipe.schema import Sft, Training
 from alignbench.stage import StageContext
 from alignbench.training.common import (
     LogCallback,
@@ -26,6 +27,7 @@ from alignbench.training.common import (
     trainer_arguments,
     write_json,
 )
+from alignbench.training.memory import with_half_batch
 
 IGNORED = -100
 """Label of tokens that no loss is taken on (torch's `cross_entropy`)."""
@@ -38,7 +40,14 @@ def run(ctx: StageContext) -> None:
     token. `weights_digest` of metrics.json certifies the start of all methods.
     """
     settings = Sft.model_validate(ctx.config["sft"])
+    with_half_batch(settings, ctx.note, lambda smaller: _train(ctx, smaller))
+
+
+def _train(ctx: StageContext, settings: Sft) -> None:
+    training = Training.model_validate(ctx.config.get("training", {}))
     model, tokenizer = load_policy(ctx.inputs["base"] / "model")
+    if training.lora is not None:
+        add_lora(model, training.lora, settings.seed)
     train = _examples(ctx, tokenizer, "sft")
     valid = _examples(ctx, tokenizer, "sft_valid")
     scratch = ctx.out / "scratch"
@@ -46,7 +55,7 @@ def run(ctx: StageContext) -> None:
     with watch(meter, model), json_log(ctx.out / "log.jsonl") as log:
         trainer = _ResponseTrainer(
             model=model,
-            args=_arguments(settings, scratch, ctx.config["precision"], len(train)),
+            args=_arguments(settings, scratch, ctx.config["precision"], training, len(train)),
             train_dataset=train,
             eval_dataset=valid,
             processing_class=tokenizer,
@@ -63,6 +72,7 @@ def run(ctx: StageContext) -> None:
         "train_examples": len(train),
         "valid_examples": len(valid),
         "steps": state.global_step,
+        "micro_batch": settings.batch_size,
         "stopped_early": state.global_step < state.max_steps,
         "best_step": state.best_global_step,
         "best_valid_loss": state.best_metric,
@@ -115,12 +125,14 @@ def _examples(ctx: StageContext, tokenizer: PreTrainedTokenizerBase, name: str) 
     )
 
 
-def _arguments(settings: Sft, scratch: Path, precision: str, examples: int) -> SFTConfig:
+def _arguments(
+    settings: Sft, scratch: Path, precision: str, training: Training, examples: int
+) -> SFTConfig:
     per_step = settings.batch_size * settings.gradient_accumulation
     steps_per_epoch = -(-examples // per_step)
     every = max(1, steps_per_epoch // settings.evaluations_per_epoch)
     arguments: dict[str, Any] = {
-        **trainer_arguments(scratch, precision, settings.seed),
+        **trainer_arguments(scratch, precision, settings.seed, training.gradient_checkpointing),
         **grouped_by_length(),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,

@@ -28,13 +28,16 @@ UNLIMITED_STEPS = 1_000_000
 Schedule = Literal["constant", "linear", "cosine"]
 
 
-def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]:
+def trainer_arguments(
+    folder: Path, precision: str, seed: int, checkpointing: bool = False
+) -> dict[str, Any]:
     """Arguments on which no trainer's default can be relied upon (trl-notes, "CPU").
 
     Args:
         folder: where the trainer may write; nothing of it is kept.
         precision: ``fp32``, ``bf16`` or ``fp16`` (mixed precision: weights stay fp32).
         seed: of data order and everything else the trainer draws.
+        checkpointing: recompute activations in the backward pass.
 
     Raises:
         UserError: fp16 without a CUDA device.
@@ -49,7 +52,9 @@ def trainer_arguments(folder: Path, precision: str, seed: int) -> dict[str, Any]
         "use_cpu": not torch.cuda.is_available(),
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": checkpointing,
+        # The other kind finds nothing to differentiate where only an adapter is trained.
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if checkpointing else None,
         "optim": "adamw_torch_fused",
         "report_to": [],
         "save_strategy": "no",

@@ -7,8 +7,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from alignbench.models.load import load_reward
+from alignbench.models.load import HEAD, load_reward
+from alignbench.models.lora import add_lora
 from alignbench.models.reward import RewardScorer
+from alignbench.recipe.schema import Training
 from alignbench.training.advantages import clipped_value_loss
 from alignbench.training.batching import by_length
 
@@ -21,13 +23,22 @@ class Critic(nn.Module):
 
     Args:
         scorer: the reward model the policy is trained on, loaded from a stage's folder.
+        training: how the policy is held: the critic likewise, its head always trained in full.
+        seed: of an adapter.
     """
 
-    def __init__(self, scorer: RewardScorer) -> None:
+    def __init__(
+        self, scorer: RewardScorer, training: Training | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
         if scorer.folder is None:
             raise ValueError("the critic is loaded from the reward model's folder")
         model, _ = load_reward(scorer.folder / "model")
+        if training is not None and training.lora is not None:
+            add_lora(model, training.lora, seed, trained_too=[HEAD])
+        if training is not None and training.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.train()  # only then; there is no dropout that it would turn on
         self.backbone = cast(Any, model).base_model
         self.head = cast(Any, model).score
         zero, one = scorer.standardized([0.0, 1.0])
@@ -67,7 +78,8 @@ class CriticTraining:
     ) -> None:
         self.critic, self.learning_rate, self.max_grad_norm = critic, learning_rate, max_grad_norm
         self.value_clip = value_clip
-        self.optimizer = torch.optim.AdamW(critic.parameters(), lr=learning_rate, weight_decay=0.0)
+        trained = [weight for weight in critic.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
 
     def values(self, ids: Tensor, attention: Tensor, keep: int) -> Tensor:
         """(B, T) values, as `Critic` gives them."""

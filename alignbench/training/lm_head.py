@@ -51,7 +51,9 @@ def _plain(
     hidden = model.base_model(*args, **kwargs).last_hidden_state[:, :-1]
     targets = labels[:, 1:]
     mask = targets != -100
-    logits = model.get_output_embeddings()(hidden[mask]).float() / temperature
+    # Under autocast the head would round its logits to bf16 (see `models.logprobs`).
+    with torch.autocast(hidden.device.type, enabled=False):
+        logits = model.get_output_embeddings()(hidden[mask].float()) / temperature
     logprobs = logits.log_softmax(-1)
     picked = logprobs.gather(-1, targets[mask][:, None]).squeeze(-1)
     with torch.no_grad():

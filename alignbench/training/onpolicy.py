@@ -7,8 +7,8 @@ accelerate, DeepSpeed, vLLM rollouts, callbacks and resume along. What we replac
   evaluation does; TRL is given the prompts' numbers, since reading a prompt puts it on the bill;
 * rewards are ours (`models.reward.RewardScorer` on token ids): TRL scores re-tokenised text
   without EOS, which is not what the reward model was trained on;
-* advantages come from the method; the reference of a KL-in-reward method is the harness's, loaded
-  from the certified checkpoint, and the one TRL loads for a KL-in-loss method is checked by digest;
+* advantages come from the method; the reference is the harness's, be its KL in the reward or in the
+  loss: TRL would load whatever `config._name_or_path` names;
 * GPT-2 gets `position_ids` (TRL pads prompts to the left and passes none);
 * log-probabilities come from `models.logprobs` over rows of similar length: TRL pads a rollout to
   its longest answer, and its fused LM head computes every logit twice;
@@ -86,11 +86,17 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
             rollout_func=_rollout,
         )
         install_position_ids(self.model)
-        self.reference = self.ref_model  # TRL's, for a KL term in the loss
-        if self.reference is not None:
-            install_position_ids(self.reference)
-        elif method.holds_reference or any(slot.source != "policy" for slot in method.slots):
+        kl_in_loss = float(method.loss_settings().get("beta", 0.0))
+        self.reference: Any = None
+        others = any(slot.source != "policy" for slot in method.slots)
+        if kl_in_loss > 0 or method.holds_reference or others:
             self.reference = inputs.reference()
+            if isinstance(self.reference, torch.nn.Module):
+                self.reference = self.accelerator.prepare_model(
+                    self.reference, evaluation_mode=True
+                )
+        # TRL was told of no KL term, for it would load the reference from `config._name_or_path`.
+        self.beta, self.ref_model = kl_in_loss, self.reference if kl_in_loss > 0 else None
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -305,8 +311,13 @@ def _arguments(method: Online, inputs: Inputs) -> GRPOConfig:
     pieces = method.minibatches * method.gradient_accumulation
     per_rollout = method.minibatches * method.epochs
     return GRPOConfig(
-        **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
-        **{"beta": 0.0, **method.loss_settings()},
+        **trainer_arguments(
+            inputs.scratch,
+            inputs.precision,
+            inputs.seed,
+            inputs.training.gradient_checkpointing,
+        ),
+        **{**method.loss_settings(), "beta": 0.0},  # see `OnPolicyTrainer.__init__`
         per_device_train_batch_size=batch // pieces,
         gradient_accumulation_steps=method.gradient_accumulation,
         steps_per_generation=pieces,
@@ -354,7 +365,8 @@ def train_on_policy(
     inputs.facts["reference_digest"] = held
     if isinstance(method, PPO):
         assert inputs.reward is not None
-        critic = Critic(inputs.reward).to(trainer.accelerator.device)
+        critic = Critic(inputs.reward, inputs.training, inputs.seed)
+        critic.to(trainer.accelerator.device)
         rate = method.critic_learning_rate or method.learning_rate
         trainer.critic = CriticTraining(critic, rate, method.max_grad_norm, method.value_clip)
     attach(

@@ -1,9 +1,10 @@
 """One loop for DPO, IPO, KTO, ORPO, SimPO and other methods on pairs, upon TRL's DPOTrainer.
 
 What is ours: token ids (prompt and response tokenised apart, EOS at the end of every response, as
-the reward model and the rollouts have them), the reference (loaded from the certified checkpoint
-and checked by digest, where TRL would reload whatever `config._name_or_path` names; none at all for
-a method without one), the losses that DPOTrainer does not have, the end by budget, and the logs.
+the reward model and the rollouts have them), the reference (its log-probabilities come with human
+pairs, computed once; else it is loaded from the certified checkpoint and checked by digest, where
+TRL would reload whatever `config._name_or_path` names; none at all for a method without one), the
+losses that DPOTrainer does not have, the end by budget, and the logs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import set_seed
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.utils import add_fused_lm_head
 
 from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Pair, Policy
@@ -42,21 +44,26 @@ _MISMATCHED = "mismatched_"
 
 
 def tokenize_pairs(tokenizer: Any, pairs: Sequence[Pair], max_response: int) -> Dataset:
-    """Columns prompt_ids, chosen_ids, rejected_ids (cut at `max_response` tokens) and length."""
+    """Columns prompt_ids, chosen_ids, rejected_ids (cut at `max_response` tokens) and length.
+
+    And TRL's columns of the reference's log-probabilities, where all pairs bring theirs.
+    """
+    known = all(pair.reference is not None for pair in pairs)
     rows = []
     for pair in pairs:
         prompt = encode_prompt(tokenizer, pair.prompt)
         chosen = encode_response(tokenizer, pair.chosen)[:max_response]
         rejected = encode_response(tokenizer, pair.rejected)[:max_response]
         length = len(prompt) + max(len(chosen), len(rejected))
-        rows.append(
-            {
-                "prompt_ids": prompt,
-                "chosen_ids": chosen,
-                "rejected_ids": rejected,
-                "length": length,
-            }
-        )
+        row = {
+            "prompt_ids": prompt,
+            "chosen_ids": chosen,
+            "rejected_ids": rejected,
+            "length": length,
+        }
+        if known and pair.reference is not None:
+            row["ref_chosen_logps"], row["ref_rejected_logps"] = pair.reference
+        rows.append(row)
     return Dataset.from_list(rows)
 
 
@@ -88,7 +95,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
         return dataset
 
     def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        """Nothing to do: asked for only where there is no reference (`_arguments`)."""
+        """Nothing to do: the columns are there, or no reference is wanted."""
         return dataset
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -119,7 +126,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
                     response_logprobs(model, inputs, _MISMATCHED)
                     - response_logprobs(self.ref_model, inputs, _MISMATCHED)
                 )
-            if self.method.uses_reference:
+            if "ref_chosen_logps" in inputs:
+                frozen["reference_chosen"] = inputs["ref_chosen_logps"]
+                frozen["reference_rejected"] = inputs["ref_rejected_logps"]
+            elif self.method.uses_reference:
                 reference = response_logprobs(self.ref_model, inputs)
                 frozen["reference_chosen"], frozen["reference_rejected"] = reference.chunk(2)
         tokens = inputs["completion_mask"].sum(1)
@@ -173,18 +183,22 @@ def train_on_pairs(
     if not pairs:
         raise UserError(f"{method.name}: there are no preference pairs to train on")
     collator = MismatchCollator if method.uses_mismatches else DataCollatorForPreference
+    dataset = tokenize_pairs(policy.tokenizer, pairs, inputs.max_response_tokens)
+    scored = "ref_chosen_logps" in dataset.column_names
+    live = method.uses_reference and (method.uses_mismatches or not scored)
     trainer = PreferenceTrainer(
         model=policy.model,
-        ref_model=inputs.reference() if method.uses_reference else None,
         args=_arguments(method, inputs),
         data_collator=collator(pad_token_id=policy.tokenizer.pad_token_id),
-        train_dataset=tokenize_pairs(policy.tokenizer, pairs, inputs.max_response_tokens),
+        train_dataset=dataset,
         processing_class=policy.tokenizer,
     )
     trainer.method, trainer.meter = method, meter
     install_position_ids(trainer.model)
     use_plain_head(trainer.model)
-    inputs.facts["reference_digest"] = _prepare_reference(trainer, policy)
+    if live:
+        _hold(trainer, inputs.reference(), policy.digest)
+    inputs.facts["reference_digest"] = policy.digest if method.uses_reference else None
     attach(trainer, BudgetCallback(meter), LogCallback(inputs.log, inputs.progress, meter))
     set_seed(inputs.seed)
     trainer.train()
@@ -196,17 +210,16 @@ def train_on_pairs(
         )
 
 
-def _prepare_reference(trainer: PreferenceTrainer, policy: Policy) -> str | None:
-    """The digest of the trainer's reference, which must be the start model; None without one."""
-    if not trainer.method.uses_reference:
-        if trainer.ref_model is not None:
-            raise RuntimeError(f"{trainer.method.name}: TRL holds a reference that is not used")
-        return None
-    use_plain_head(trainer.ref_model)
-    digest = weights_digest(trainer.ref_model)
-    if digest != policy.digest:
+def _hold(trainer: PreferenceTrainer, reference: Any, digest: str) -> None:
+    """Give the trainer a live reference, which must be the start model."""
+    if weights_digest(reference) != digest:
         raise RuntimeError("the reference model is not the start model (digests differ)")
-    return digest
+    if isinstance(reference, torch.nn.Module):
+        # Of the policy without its adapter the head is there already.
+        add_fused_lm_head(reference, outputs=("log_probs",))
+        use_plain_head(reference)
+        reference = trainer.accelerator.prepare_model(reference, evaluation_mode=True)
+    trainer.ref_model, trainer.precompute_ref_logps = reference, False
 
 
 def _arguments(method: PreferenceMethod, inputs: Inputs) -> DPOConfig:
@@ -217,12 +230,17 @@ def _arguments(method: PreferenceMethod, inputs: Inputs) -> DPOConfig:
         else {"num_train_epochs": method.epochs}
     )
     return DPOConfig(
-        **trainer_arguments(inputs.scratch, inputs.precision, inputs.seed),
+        **trainer_arguments(
+            inputs.scratch,
+            inputs.precision,
+            inputs.seed,
+            inputs.training.gradient_checkpointing,
+        ),
         **grouped_by_length(),
         **length,
         **method.trl_loss(),
-        # Without a reference TRL would load one, unless told that its log-probabilities are there.
-        precompute_ref_log_probs=not method.uses_reference,
+        # TRL would load a reference of its own, unless told that its log-probabilities are there.
+        precompute_ref_log_probs=True,
         per_device_train_batch_size=method.batch_size,
         gradient_accumulation_steps=method.gradient_accumulation,
         learning_rate=method.learning_rate,

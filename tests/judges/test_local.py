@@ -14,7 +14,7 @@ from alignbench.judges.base import RUBRICS, Answer, Pair
 from alignbench.judges.cache import VerdictCache
 from alignbench.judges.labels import Labels, StepLogprobs
 from alignbench.judges.local import LocalModelJudge
-from alignbench.judges.model_folder import find_model
+from alignbench.models.folder import find_model
 from alignbench.recipe.schema import LocalJudge
 from tests.judges.model import folder, tokenizer
 

