@@ -161,8 +161,8 @@ def _cached_commit(repository: str, revision: str, kind: str) -> str | None:
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = repo_folder_name(repo_id=repository, repo_type=kind)
     try:
+        folder = repo_folder_name(repo_id=repository, repo_type=kind)
         return (Path(HF_HUB_CACHE) / folder / "refs" / revision).read_text().strip() or None
     except (OSError, ValueError):
         return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import subprocess
 import sys
 import threading
@@ -100,3 +101,63 @@ def test_facts_name_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_versions() -> None:
     assert machine.version_of("no-such-package-here") is None
     assert machine.version_of("click") is not None
+
+
+@pytest.mark.parametrize(
+    ("named", "found"), [("3,5", ["3", "5"]), ("", []), ("-1", []), (" 0 ,1", ["0", "1"])]
+)
+def test_gpus_are_those_that_are_named(
+    named: str, found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert machine.visible_gpus() == found
+
+
+class TestCommit:
+    COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+    @pytest.fixture(autouse=True)
+    def fresh(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+        machine.hub_commit.cache_clear()
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        yield
+        machine.hub_commit.cache_clear()
+
+    def cached(self, tmp_path: Path, kind: str) -> None:
+        refs = tmp_path / f"{kind}s--someone--thing" / "refs"
+        refs.mkdir(parents=True)
+        (refs / "main").write_text(self.COMMIT)
+
+    def test_a_commit_stands_for_itself(self) -> None:
+        assert machine.hub_commit("someone/thing", self.COMMIT) == self.COMMIT
+
+    def test_unreachable_and_not_cached(self) -> None:
+        assert machine.hub_commit("someone/thing", "main") is None
+
+    @pytest.mark.parametrize("kind", ["model", "dataset"])
+    def test_unreachable_the_cache_tells(self, kind: str, tmp_path: Path) -> None:
+        self.cached(tmp_path, kind)
+        assert machine.hub_commit("someone/thing", "main", kind) == self.COMMIT
+
+    @pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "x" * 500])
+    def test_names_that_are_none(self, name: str) -> None:
+        assert machine.hub_commit(name, "main") is None
+
+    @pytest.mark.parametrize(
+        ("body", "found"),
+        [(b'{"sha": "abc"}', "abc"), (b"[]", None), (b"no json", None), (b'{"sha": 1}', None)],
+    )
+    def test_the_hub_tells(
+        self, body: bytes, found: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def urlopen(url: str, timeout: float) -> io.BytesIO:
+            asked.append(url)
+            return io.BytesIO(body)
+
+        monkeypatch.setattr("urllib.request.urlopen", urlopen)
+        assert machine.hub_commit("someone/thing", "a b/c", "dataset") == found
+        assert asked == ["http://127.0.0.1:9/api/datasets/someone/thing/revision/a%20b%2Fc"]

@@ -19,10 +19,9 @@ _TURN = re.compile(f"({HUMAN}|{ASSISTANT})")
 def turns(prompt: str) -> list[dict[str, str]]:
     """The messages (``role``, ``content``) of a prompt; turns of nothing but space are left out.
 
-    Two turns in a row by the same side become one. The last message is the user's, whatever the
-    text: markers without a word after them count for nothing.
+    Two turns in a row by the same side become one. Of a text without a word, one empty message.
     """
-    parts = _TURN.split("\n\nHuman: " + prompt.strip())[1:]
+    parts = _TURN.split(f"{HUMAN} {prompt.removeprefix(HUMAN)}")[1:]
     messages: list[dict[str, str]] = []
     for marker, text in zip(parts[::2], parts[1::2], strict=True):
         if not (content := text.strip()):

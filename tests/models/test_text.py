@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from alignbench.models.text import decode_response, encode_prompt, encode_response
+from alignbench.models.text import (
+    decode_response,
+    encode_prompt,
+    encode_response,
+    odd_turn_end,
+)
 from alignbench.models.tokenizer import ROLES, train_tokenizer
 from tests import tiny
 
@@ -54,3 +59,31 @@ def test_decoding_stops_at_eos_and_strips(plain: Any) -> None:
 def test_decoding_shows_other_special_tokens(plain: Any) -> None:
     ids = [plain.pad_token_id, *encode_response(plain, "Paris")]
     assert decode_response(plain, ids) == "<|pad|> Paris"
+
+
+def test_every_turn_of_a_prompt_is_a_message_of_the_chat() -> None:
+    from tests.judges.model import tokenizer
+
+    made = tokenizer()
+    ids = encode_prompt(made, "One?\n\nAssistant: Two.\n\nHuman: Three?")
+    assert made.decode(ids) == (
+        "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n"
+        "<|im_start|>user\nThree?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_template_that_ends_turns_with_eos_is_not_odd(plain: Any) -> None:
+    from tests.judges.model import tokenizer
+
+    assert odd_turn_end(tokenizer()) is None
+    assert odd_turn_end(plain) is None
+
+
+@pytest.mark.parametrize(("end", "shown"), [("<|tool|>", 'with "<|tool|>"'), ("", "with nothing")])
+def test_a_template_that_ends_turns_otherwise_is_said(end: str, shown: str) -> None:
+    from tests.judges.model import CHATML, tokenizer
+
+    odd = odd_turn_end(tokenizer(CHATML.replace("<|im_end|>", end)))
+    assert odd is not None
+    assert shown in odd
+    assert '"<|im_end|>"' in odd
