@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from alignbench.files import read_jsonl, write_jsonl
@@ -19,6 +20,7 @@ from alignbench.models.logprobs import sequence_kl
 from alignbench.models.reward import RewardScorer
 from alignbench.models.text import encode_prompt
 from alignbench.stage import StageContext
+from alignbench.training.memory import halving
 
 Record = dict[str, Any]
 STEPS = 5
@@ -46,7 +48,7 @@ def run(ctx: StageContext) -> None:
     for step, split in enumerate(("reward_proxy", "reward_gold"), start=3):
         scorer = RewardScorer.load(ctx.inputs[split], batch_size=BATCH_SIZE)
         prompts = [encode_prompt(scorer.tokenizer, str(line["prompt"])) for line in responses]
-        raw = scorer.score_ids(prompts, completions)
+        raw = halving(BATCH_SIZE, ctx.note, partial(_score, scorer, prompts, completions))
         rewards[split] = (scorer.calibrated(raw), raw)
         ctx.progress(step, STEPS)
     lines = [
@@ -78,11 +80,11 @@ def _by_model(
         (str(line["prompt"]), str(line["response"]))
         for line in read_jsonl(ctx.inputs["data"] / "sft_valid.jsonl")[:REFERENCES]
     ]
-    given = response_nll(model, tokenizer, references, DOCUMENTS)
+    given = halving(DOCUMENTS, ctx.note, partial(response_nll, model, tokenizer, references))
     if too_long := sum(tokens == 0 for _, tokens in given):
         ctx.note("warning", f"perplexity: {too_long} of {len(given)} reference responses too long")
     corpus = {
-        "perplexity": corpus_nll(model, tokenizer, texts, DOCUMENTS),
+        "perplexity": halving(DOCUMENTS, ctx.note, partial(corpus_nll, model, tokenizer, texts)),
         "perplexity_reference": given,
     }
     written = {
@@ -93,9 +95,19 @@ def _by_model(
     ctx.progress(1, STEPS)
     sft, _ = load_policy(ctx.inputs["sft"] / "model")
     prompts = [encode_prompt(tokenizer, str(line["prompt"])) for line in responses]
-    kl = sequence_kl(model, sft, prompts, list(completions), BATCH_SIZE)
+    kl = halving(BATCH_SIZE, ctx.note, partial(sequence_kl, model, sft, prompts, list(completions)))
     ctx.progress(2, STEPS)
     return kl
+
+
+def _score(
+    scorer: RewardScorer,
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+    batch_size: int,
+) -> list[float]:
+    scorer.batch_size = batch_size
+    return scorer.score_ids(prompts, completions)
 
 
 def _gold(kind: str, line: Record, reward_gold_rm: float) -> Record:

@@ -137,3 +137,27 @@ def test_without_a_judge_gold_is_the_gold_reward_model(
     for line in run(folders, tmp_path / "out", kind="reward_model"):
         assert line["reward_gold"] == line["reward_gold_rm"]
         assert "gold_helpful" not in line
+
+
+def test_out_of_memory_takes_smaller_batches_and_gives_the_same(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = run(folders, tmp_path / "plain", "reward_model")
+    tried: list[int] = []
+    original = score.sequence_kl
+
+    def small(*args: Any) -> Any:
+        tried.append(args[-1])
+        if args[-1] > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return original(*args)
+
+    monkeypatch.setattr(score, "sequence_kl", small)
+    found = run(folders, tmp_path / "again", "reward_model")
+    assert tried == [64, 32, 16, 8, 4, 2]
+    for one, other in zip(found, expected, strict=True):
+        assert one["kl_from_sft"] == pytest.approx(other["kl_from_sft"], abs=1e-5)
+    assert "substitution out of memory: from here on 2 at a time" in capsys.readouterr().out
