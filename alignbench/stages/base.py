@@ -79,6 +79,7 @@ def run(ctx: StageContext) -> None:
         else:
             model, tokenizer = load_policy(Path(spec.path).expanduser())
     _check_positions(model, ctx)
+    _check_tokens(model, tokenizer)
     if (odd := odd_turn_end(tokenizer)) is not None:
         ctx.note("warning", odd)
     save_model(model, tokenizer, ctx.out / "model")
@@ -108,6 +109,17 @@ def _shipped_fits(ctx: StageContext) -> bool:
             f"pre-training here: the checkpoint that ships with alignbench differs in {differs}",
         )
     return differs is None
+
+
+def _check_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Every token of the tokenizer, added ones too, has an embedding."""
+    rows, largest = model.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise UserError(
+            f"model: its tokenizer has token ids up to {largest}, and the model {rows} embeddings: "
+            "tokens were added and the model not resized. Resize it "
+            "(`model.resize_token_embeddings(len(tokenizer))`) and save both together."
+        )
 
 
 def _check_positions(model: PreTrainedModel, ctx: StageContext) -> None:

@@ -120,3 +120,25 @@ def test_too_few_positions_are_said_before_anything_is_trained_on_them(tmp_path:
     config = {"model": {"source": "path", "path": str(tmp_path / "short")}, "pretrain": None}
     with pytest.raises(UserError, match=r"15 positions.*is 16"):
         run_stage(base.run, tmp_path / "out", config, {"data": tmp_path})
+
+
+def test_added_tokens_without_an_embedding_are_said(tmp_path: Path) -> None:
+    model, tokenizer = load_policy(tiny.start_folder(tmp_path))
+    tokenizer.add_tokens(["<think>"])
+    save_model(model, tokenizer, tmp_path / "added" / "model")
+    config = {"model": {"source": "path", "path": str(tmp_path / "added" / "model")}}
+    with pytest.raises(UserError, match=r"ids up to 19, and the model 19 embeddings.*Resize"):
+        run_stage(base.run, tmp_path / "out", config, {})
+
+
+def test_a_models_digest_is_that_of_all_its_files(tmp_path: Path) -> None:
+    model, tokenizer = load_policy(tiny.start_folder(tmp_path))
+    digests = []
+    for n, template in enumerate((tokenizer.chat_template, "{{ messages[0]['content'] }}<eos>")):
+        tokenizer.chat_template = template
+        save_model(model, tokenizer, tmp_path / f"model{n}")
+        config = {"model": {"source": "path", "path": str(tmp_path / f"model{n}")}}
+        run_stage(base.run, tmp_path / f"out{n}", config, {})
+        digests.append(metrics(tmp_path / f"out{n}"))
+    assert digests[0]["weights_digest"] == digests[1]["weights_digest"]
+    assert digests[0]["model_digest"] != digests[1]["model_digest"]
