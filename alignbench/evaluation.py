@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from alignbench import machine
+from alignbench.data.reading import looks_local
 from alignbench.digest import sha256_file, sha256_json
 from alignbench.judges.base import SENTINELS
 from alignbench.methods.registry import resolve
@@ -23,10 +24,22 @@ from alignbench.recipe.schema import Recipe, RuleJudge
 from alignbench.stage import Stage
 
 FILES = ("alignbench.files",)
-MODELS = ("alignbench.models", "alignbench.data.dialogue", "alignbench.metering", *FILES)
-SANDBOX = ("alignbench.sandbox", "alignbench.data", *FILES)
+MODELS = (
+    "alignbench.models",
+    "alignbench.engines",
+    "alignbench.data.dialogue",
+    "alignbench.metering",
+    "alignbench.training.memory",
+    *FILES,
+)
+SANDBOX = ("alignbench.sandbox", "alignbench.data.dataset", *FILES)
 HUMAN = ("alignbench.judges.base", "alignbench.scoring", *FILES)
-SCORERS = ("alignbench.metrics", "alignbench.judges", *MODELS, *SANDBOX)
+SCORERS = (
+    "alignbench.metrics",
+    "alignbench.judges",
+    *MODELS,
+    *SANDBOX,
+)
 
 
 @dataclass(frozen=True)
@@ -56,19 +69,40 @@ def limits(recipe: Recipe) -> dict[str, Any]:
 def content_digest(section: dict[str, Any]) -> str | None:
     """What a section names at this moment, so that a change of it counts.
 
-    Of a local file or folder the digest, of a model or dataset on the hub the commit (None where
+    Of a local file or folder the digest, of a model or data set on the hub the commit (None where
     the hub cannot be asked and nothing is in its cache), of a package's model its digest.
     """
     if section.get("source") == "package":
         return package_identity(section["name"])
     if section.get("source") == "hub":
         return machine.hub_commit(section["name"], section["revision"])
-    named = section.get("path")
-    if not named or not (path := Path(named).expanduser()).exists():
+    own = _path_content(section.get("path"))
+    if not (sft := section.get("sft")):
+        return own
+    return sha256_json({"path": own, "sft": _path_content(sft.get("path"))})
+
+
+def _path_content(named: str | None) -> str | None:
+    """Digest of a local file or folder, else the commit of a data set of that name."""
+    if not named:
         return None
+    path = Path(named).expanduser()
+    if not path.exists():
+        # A missing file is the stage's to tell.
+        return None if looks_local(named) else machine.hub_commit(named, "main", "dataset")
     # Links are followed: a snapshot in the hub's cache consists of nothing else.
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
     return sha256_json({f.relative_to(path).as_posix(): sha256_file(f) for f in files})
+
+
+def uses_hub(recipe: Recipe) -> bool:
+    """Whether a run may have to ask the hub, for its model, its data or its judge."""
+    data = recipe.data
+    named = [] if data.source == "sandbox" else [data.path, data.sft.path if data.sft else None]
+    remote = any(
+        path and not looks_local(path) and not Path(path).expanduser().exists() for path in named
+    )
+    return recipe.model.source == "hub" or recipe.judge.kind == "local" or remote
 
 
 def evaluated_rows(recipe: Recipe) -> list[Evaluated]:
@@ -177,6 +211,7 @@ def _answers(recipe: Recipe, row: Evaluated) -> Stage:
         {
             "evaluation": {name: evaluation[name] for name in decoding},
             "seed": row.sampling_seed,
+            "engine": recipe.engine,
             **limits(recipe),
         },
         sampler,

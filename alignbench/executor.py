@@ -29,6 +29,8 @@ from alignbench.worker import Done, Failed, Job, Message, Note, Progress
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from alignbench.trackers.follow import Tracking
+
 __all__ = ["default_jobs", "execute", "file_name", "plan"]
 
 POLL = 0.2
@@ -53,6 +55,7 @@ def execute(
     jobs: int,
     console: Console,
     offline: bool = True,
+    tracking: Tracking | None = None,
 ) -> dict[str, Artifact]:
     """Make or find the artifact of every stage.
 
@@ -63,6 +66,7 @@ def execute(
         jobs: worker processes, at least 1. A stage of several threads counts as so many.
         console: where progress and notes are shown.
         offline: keep the Hugging Face libraries of the workers off the network.
+        tracking: is told where the logs of running and finished stages are.
 
     Returns:
         Stage name -> verified artifact.
@@ -77,7 +81,7 @@ def execute(
     store.clean()
     planned = plan(stages, store)
     with Display(console, planned, jobs) as display:
-        run = _Run(planned, store, out, jobs, display)
+        run = _Run(planned, store, out, jobs, display, tracking)
         try:
             with Pool(out / "logs", offline) as pool:
                 return run.to_the_end(pool)
@@ -105,9 +109,10 @@ class _Run:
         out: Path,
         jobs: int,
         display: Display,
+        tracking: Tracking | None,
     ) -> None:
         self.store, self.out, self.jobs = store, out, max(1, jobs)
-        self.display = display
+        self.display, self.tracking = display, tracking
         costs = {
             item.stage.name: 0.0 if item.cached else item.seconds_estimate or 1.0
             for item in planned
@@ -235,6 +240,8 @@ class _Run:
                 cache=str(self.store.cache.absolute()),
             )
         )
+        if self.tracking is not None:
+            self.tracking.running(stage.name, item.key, folder)
 
     def _log(self, name: str) -> Path:
         return self.out / "logs" / f"{file_name(name)}.log"
@@ -279,6 +286,8 @@ class _Run:
         copy = self.out / "manifests" / f"{file_name(name)}.json"
         shutil.copyfile(artifact.folder / "manifest.json", copy)
         self.display.finished(name, float(artifact.manifest["seconds"]), cached)
+        if self.tracking is not None:
+            self.tracking.finished(name, item.key, artifact.folder)
         if cached:
             for note in artifact.manifest["notes"]:
                 self.display.say(f"{name}: {note['kind']}: {note['message']}")

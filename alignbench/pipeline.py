@@ -1,7 +1,7 @@
 """The whole run, as a list of stages in the order of their needs.
 
     data -> base -> sft -> reward/... -> (trial/<method>/<k>) -> train/<method>/<seed>
-    train -> generate -> score, judge; train -> curve; all of them -> results -> report
+    train -> generate -> score, judge; train -> curve; all of them -> results -> cards, report
 
 Stages talk through files only; `stage.Stage` says what one is, `executor.execute` runs them.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from alignbench.engines.choice import choose
 from alignbench.evaluation import (
     FILES,
     MODELS,
@@ -31,7 +32,7 @@ from alignbench.results.bills import row_needs
 from alignbench.stage import Stage
 from alignbench.tuning.stages import tuning_stages
 
-TRAINING = (*MODELS, "alignbench.training.common", "alignbench.training.memory")
+TRAINING = (*MODELS, "alignbench.training.common")
 HARNESS = (*TRAINING, "alignbench.methods.base")
 CHOOSING = ("alignbench.tuning.select", "alignbench.tuning.space")
 
@@ -43,6 +44,7 @@ def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
         recipe: resolved to one profile.
         notes: lines about this run (why this profile) that the report must show.
     """
+    recipe = recipe.model_copy(update={"engine": choose(recipe.engine).name})
     shared = _shared(recipe)
     rows = evaluated_rows(recipe)
     judge = judge_config(recipe.judge)
@@ -76,7 +78,7 @@ def _shared(recipe: Recipe) -> list[Stage]:
             "data",
             "alignbench.stages.data:run",
             {"data": dump["data"], "content": content_digest(dump["data"])},
-            code=SANDBOX,
+            code=(*SANDBOX, "alignbench.data", "alignbench.scoring.records"),
         ),
         Stage(
             "base",
@@ -165,6 +167,7 @@ def _method(recipe: Recipe, row: str) -> tuple[dict[str, str], dict[str, Any], t
         "budget_override": options.get("budget") is not None,
         "snapshots": recipe.snapshots,
         "training": recipe.training.model_dump(mode="json"),
+        "engine": recipe.engine,
         **limits(recipe),
     }
     if Need.LABELLER in needs:
@@ -193,7 +196,7 @@ def _report(
     stages: list[Stage],
     notes: Sequence[str],
 ) -> list[Stage]:
-    """Statistics over everything, and the page that shows them."""
+    """Statistics over everything, and the pages that show them."""
     kinds = (
         "reference",
         "train",
@@ -234,6 +237,13 @@ def _report(
                 *SANDBOX,
                 *FILES,
             ),
+        ),
+        Stage(
+            "cards",
+            "alignbench.stages.cards:run",
+            {},
+            {"results": "results"},
+            ("alignbench.results", "alignbench.leaderboard.texts", *FILES),
         ),
         Stage(
             "report",

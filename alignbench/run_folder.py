@@ -24,6 +24,8 @@ OUTPUTS = {
     "results": ("results.json", "results.csv", "certificate.json"),
     "report": ("report.html",),
 }
+CARDS = "cards"
+"""Stage whose files, one for each trained model, are copied into the folder of its name."""
 LONGEST_MESSAGE = 10_000
 
 
@@ -116,7 +118,8 @@ def _clear(out: Path) -> None:
         _make_way(out / folder, folder=True)
     for name in (RECORD, *(name for names in OUTPUTS.values() for name in names)):
         _make_way(out / name, folder=False)
-    for path in [*(out / "manifests").glob("*.json"), *(out / "logs").glob("*.log")]:
+    written = (("manifests", "*.json"), ("logs", "*.log"), (CARDS, "*.md"))
+    for path in [path for folder, names in written for path in list((out / folder).glob(names))]:
         _make_way(path, folder=False)
 
 
@@ -149,6 +152,7 @@ def write_record(
     """
     made = artifacts or {}
     names = _own_files(out, [item.stage.name for item in planned]) if state == "finished" else []
+    names += _cards(made) if state == "finished" else []
     record = {
         "schema_version": SCHEMA,
         "state": state,
@@ -183,13 +187,25 @@ def _own_files(out: Path, stages: Sequence[str]) -> list[str]:
     return [*outputs, *manifests, *logs, *workers]
 
 
+def _cards(artifacts: Mapping[str, Artifact]) -> list[str]:
+    files = artifacts[CARDS].manifest["files"] if CARDS in artifacts else ()
+    return [f"{CARDS}/{name}" for name in files]
+
+
 def publish(out: Path, artifacts: Mapping[str, Artifact]) -> None:
-    """Copy results and report from the store to the top of the run's folder."""
+    """Copy results, report and cards from the store to the run's folder."""
     for stage, names in OUTPUTS.items():
         for name in names:
             source = artifacts[stage].folder / name if stage in artifacts else None
             if source is not None and source.is_file():
                 _write_atomic(out / name, source.read_bytes())
+    cards = _cards(artifacts)
+    for path in list((out / CARDS).glob("*.md")):
+        if f"{CARDS}/{path.name}" not in cards:
+            path.unlink()
+    for card in cards:
+        (out / CARDS).mkdir(exist_ok=True)
+        _write_atomic(out / card, (artifacts[CARDS].folder / Path(card).name).read_bytes())
 
 
 def forget_other_stages(out: Path, names: Sequence[str]) -> None:

@@ -20,7 +20,9 @@ from alignbench.tamper import Change, changes, digests, is_inside, kind_of
 
 SCHEMA = 2
 RECORD = "run.json"
-FOLDERS = ("manifests", "logs")
+FOLDERS = ("manifests", "logs", "cards")
+BESIDE = ("tensorboard", "trackers.json")
+"""What trackers keep in the folder: nothing reads it, and it is no part of the run."""
 REMEDY = "run the recipe again: it restores the files from the store"
 
 
@@ -68,7 +70,7 @@ def verify(out: Path, record: Mapping[str, Any], ignore: Collection[str] = ()) -
 def all_changes(out: Path, record: Mapping[str, Any], ignore: Collection[str] = ()) -> list[Change]:
     """What in a finished run's folder is not as its (sealed) record says."""
     files: Mapping[str, FileDigest] = record["files"]
-    return changes(out, files, FOLDERS, {RECORD, *ignore})
+    return changes(out, files, FOLDERS, {RECORD, *BESIDE, *ignore})
 
 
 def parse(out: Path) -> tuple[dict[str, Any] | None, str | None]:

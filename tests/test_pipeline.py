@@ -51,17 +51,18 @@ def test_a_methods_option_reruns_only_its_branch() -> None:
     after = keys(stages(settings=("methods.grpo.clip=0.3",)))
     kinds = ("train", "generate", "score", "judge", "curve")
     expected = {f"{kind}/grpo/{seed}" for kind in kinds for seed in (0, 1)}
-    assert changed(before, after) == expected | {"results", "report"}
+    assert changed(before, after) == expected | {"results", "cards", "report"}
 
 
 def test_a_default_written_out_changes_nothing() -> None:
     after = keys(stages(settings=("methods.grpo.clip=0.2",)))
-    assert changed(keys(stages()), after) <= {"results", "report"}
+    assert changed(keys(stages()), after) <= {"results", "cards", "report"}
 
 
 def test_one_seed_less_keeps_the_others_work() -> None:
     before, after = keys(stages()), keys(stages(seeds="0"))
-    assert {name for name in after if before[name] != after[name]} == {"results", "report"}
+    made = {name for name in after if before[name] != after[name]}
+    assert made == {"results", "cards", "report"}
 
 
 def test_methods_start_from_one_sft_and_never_see_the_gold_model() -> None:

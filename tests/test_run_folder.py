@@ -26,6 +26,7 @@ FILES = {
     ),
     "logs/data.log": "started\n",
     "logs/worker_0.log": "",
+    "cards/ppo-0.md": "# ppo\n",
 }
 
 
@@ -149,7 +150,7 @@ def test_all_that_changed_is_named_at_once(folder: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["logs", "manifests"])
+@pytest.mark.parametrize("name", ["logs", "manifests", "cards"])
 def test_a_linked_folder_is_named_and_not_followed(folder: Path, name: str) -> None:
     elsewhere = folder.parent / "elsewhere"
     (folder / name).rename(elsewhere)

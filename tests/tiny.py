@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from alignbench.engines.sampler import TransformersSampler
 from alignbench.metering.budget import Budget
 from alignbench.metering.data import Metered, MeteredLabeller
 from alignbench.metering.meter import Meter
@@ -144,6 +145,7 @@ def inputs(
         "max_prompt_tokens": 8,
         "max_response_tokens": LIMIT,
         "precision": "fp32",
+        "sampler": TransformersSampler,
         "log": lambda step, **found: logs.append({"step": step, **found}),
         "progress": lambda done, total, **found: None,
         "note": lambda kind, message: None,
@@ -157,13 +159,15 @@ def train(
     method: Method,
     seed: int = 0,
     budget: Budget | None = None,
+    size: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> tuple[Policy, Inputs, Meter]:
     """Train from the tiny start model; returns the trained policy, its inputs and its meter.
 
-    The meter watches, and prompts, pairs and labels are on its bill, as in the harness.
+    The meter watches, and prompts, pairs and labels are on its bill, as in the harness. `size`
+    changes the model's config.
     """
-    subject = policy(start_folder(tmp_path))
+    subject = policy(start_folder(tmp_path, **(size or {})))
     offered, meter = inputs(tmp_path, subject, method, seed, **changes), Meter(budget)
     metered = replace(
         offered,

@@ -22,6 +22,8 @@ COMMANDS = (
     "show",
     "report",
     "compare",
+    "export",
+    "publish",
     "score",
     "judge",
     "methods",

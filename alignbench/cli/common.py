@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from alignbench.engines.choice import Chosen
     from alignbench.plan import PlannedStage
     from alignbench.recipe.load import LoadedRecipe
     from alignbench.recipe.schema import Recipe
@@ -51,6 +52,7 @@ class Prepared:
     out: Path
     store: Store
     planned: Sequence[PlannedStage]
+    engine: Chosen
 
 
 def prepare(
@@ -66,6 +68,7 @@ def prepare(
     Raises:
         UserError: anything wrong with the recipe or the options.
     """
+    from alignbench.engines.choice import choose
     from alignbench.pipeline import build
     from alignbench.plan import plan
     from alignbench.recipe.load import load
@@ -75,8 +78,32 @@ def prepare(
     loaded = load(recipe, profile, settings, methods, seeds)
     out = out if out is not None else Path("runs") / loaded.recipe.name
     store = Store(store_root(out))
-    stages = build(loaded.recipe, [loaded.profile.sentence()])
-    return Prepared(loaded, out, store, plan(stages, store))
+    engine = choose(loaded.recipe.engine)
+    stages = build(loaded.recipe, [loaded.profile.sentence(), engine.sentence()])
+    return Prepared(loaded, out, store, plan(stages, store), engine)
+
+
+def finished_run(run: str) -> tuple[Path, Mapping[str, Any]]:
+    """Folder and run.json of a finished run, every file of it verified.
+
+    Args:
+        run: a run folder, or its name below ``runs/``.
+
+    Raises:
+        UserError: no such run, an unfinished one, or one that was changed since.
+    """
+    from alignbench import run_folder, run_record
+    from alignbench.errors import UserError
+
+    folder = run_folder.find_run(run)
+    record = run_record.load_record(folder)
+    if record["state"] != "finished":
+        raise UserError(
+            f"{folder}: the run is {record['state']}; run its recipe again to finish it"
+        )
+    for warning in run_record.verify(folder, record):
+        warn(warning)
+    return folder, record
 
 
 def make_console() -> Console:

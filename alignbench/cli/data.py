@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from alignbench.cli.common import make_console
 
-SOURCES = ("sandbox",)
+SHOWN = ("sandbox",)
+ELSEWHERE = {"check": "data_check", "collect": "data_collect"}
 
 
-@click.group("data")
+class _Commands(click.Group):
+    """`check` and `collect` are in files of their own, imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["show", *ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"alignbench.cli.{ELSEWHERE[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from alignbench.errors import UserError, nearest
+
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            near = nearest(args[0], known)
+            raise UserError(f'unknown command "data {args[0]}"{near}; known: {", ".join(known)}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group("data", cls=_Commands)
 def command() -> None:
-    """Look at the data that recipes can use."""
+    """Look at the data that recipes can use, check it, or collect it."""
 
 
 @command.command("show")
@@ -24,9 +52,9 @@ def show(source: str, seed: int, per_family: int) -> None:
     """Print samples of SOURCE (sandbox) with their true scores, so that a person can judge them."""
     from alignbench.errors import UserError, nearest
 
-    if source not in SOURCES:
-        known = ", ".join(SOURCES)
-        raise UserError(f'unknown data source "{source}"{nearest(source, SOURCES)}; known: {known}')
+    if source not in SHOWN:
+        known = ", ".join(SHOWN)
+        raise UserError(f'unknown data source "{source}"{nearest(source, SHOWN)}; known: {known}')
     from alignbench.sandbox.show import render
 
     render(make_console(), seed, per_family)

@@ -43,6 +43,7 @@ def command(
     prepared = prepare(recipe, out, profile, settings, methods, seeds)
     console = make_console()
     say(console, prepared.loaded.profile.sentence())
+    say(console, prepared.engine.sentence())
     rows = [
         (
             item.stage.name,

@@ -27,8 +27,11 @@ ONE_PROMPT_A_ROW = ("train_prompts", "valid_prompts", "eval_prompts")
 
 
 def normalise(text: str) -> str:
-    """Lower case, letters and digits only, single spaces: what counts as the same text."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    """Lower case, letters and digits only, single spaces: what counts as the same text.
+
+    A text without any letter or digit counts as itself, or all of them would be one.
+    """
+    return " ".join(re.findall(r"\w+", text.lower())) or text
 
 
 def check(rows: Mapping[str, Sequence[Row]]) -> None:

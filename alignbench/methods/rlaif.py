@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alignbench.metering.meter import Meter
 
 PROMPTS_AT_A_TIME = 64
-"""Between two looks at the budget."""
+"""Between two looks at the budget; rows decoded at a time are as many."""
 SEED_STRIDE = 2**40
 """Between the seeds of successive calls of the decoder; seeds of runs are smaller."""
 
@@ -134,13 +134,14 @@ class RLAIF(Method):
         It goes on until the prompts asked for are done, or the budget has not K labels left for
         another prompt, or nothing left for work at all.
         """
-        from alignbench.models.decode import Decoding, sample
+        from alignbench.models.decode import Decoding
         from alignbench.models.text import decode_response, encode_prompt
 
         assert inputs.labeller is not None
         k = self.samples_per_prompt
         decoding = Decoding(inputs.max_response_tokens, self.temperature)
         wanted = min(self.prompts, len(inputs.prompts))
+        sampler = inputs.sampler(policy.model, policy.tokenizer, PROMPTS_AT_A_TIME)
         pairs: list[Pair] = []
         done = cut = 0
         while done < wanted and meter.exhausted() is None:
@@ -151,7 +152,7 @@ class RLAIF(Method):
             ids = [encode_prompt(policy.tokenizer, prompt) for prompt in prompts for _ in range(k)]
             # Another seed for each call, since it numbers its rows from 0.
             seed = inputs.seed + done * SEED_STRIDE
-            found = sample(policy.model, policy.tokenizer, ids, decoding, seed, 64)
+            found = sampler.sample(ids, decoding, seed)
             for n, prompt in enumerate(prompts):
                 # An answer cut at the limit is not ranked: as text it would look complete, and
                 # training on it would teach an end where the model had none.

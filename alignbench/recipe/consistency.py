@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from alignbench.recipe.data_sections import AlpacaData, ShareGptData, sft_only
+
 if TYPE_CHECKING:
     from alignbench.recipe.schema import Recipe
 
@@ -43,6 +45,8 @@ def inconsistencies(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
     elif recipe.pretrain is not None:
         message = f"only for model.source scratch, and this one is {model.source}"
         yield ("pretrain",), f"{message}; move it into the profile that needs it, or write null"
+    if isinstance(data, ShareGptData | AlpacaData):
+        yield ("data", "source"), sft_only(data.source)
     if recipe.judge.kind == "sandbox" and data.source != "sandbox":
         message = f"the sandbox judge knows no answers to the prompts of {data.source}; write none"
         yield ("judge", "kind"), message

@@ -25,11 +25,18 @@ class SandboxData(Section):
     annotators: Annotated[int, Field(ge=3)] = 3
 
 
-class HhRlhfData(Section):
-    """Anthropic HH-RLHF, from the hub or from a local .jsonl(.gz) file or folder."""
+class SftData(Section):
+    """SFT examples from elsewhere than the pairs; a file, a folder or a name on the hub."""
 
-    source: Literal["hh_rlhf"]
-    path: str = "Anthropic/hh-rlhf"
+    source: Literal[
+        "sharegpt", "alpaca", "open_assistant", "hh_rlhf", "ultrafeedback", "preference"
+    ]
+    path: str
+
+
+class PairData(Section):
+    """What every source but the sandbox has; sizes are numbers of rows, dealt without overlap."""
+
     seed: int = 0
     sft_examples: Positive = 1_000
     train_prompts: Positive = 1_000
@@ -37,6 +44,95 @@ class HhRlhfData(Section):
     gold_pairs: Positive = 5_000
     evaluation_prompts: Positive = 200
     validation_prompts: Positive = 64
+    sft: SftData | None = None
+    """None: examples of the source itself, for most the chosen answers of pairs used nowhere
+    else."""
 
 
-DataSection = Annotated[SandboxData | HhRlhfData, Field(discriminator="source")]
+class HhRlhfData(PairData):
+    """Anthropic HH-RLHF: two transcripts that differ in their last turn."""
+
+    source: Literal["hh_rlhf"]
+    path: str = "Anthropic/hh-rlhf"
+
+
+class OpenAssistantData(PairData):
+    """OpenAssistant: message trees, or flat message rows, whose assistant siblings are ranked."""
+
+    source: Literal["open_assistant"]
+    path: str = "OpenAssistant/oasst1"
+    lang: str | None = None
+    """Only trees whose first message is in this language, such as ``en``; None: all."""
+
+
+class UltraFeedbackData(PairData):
+    """UltraFeedback, binarised: ``chosen`` and ``rejected`` with the score of each."""
+
+    source: Literal["ultrafeedback"]
+    path: str = "trl-lib/ultrafeedback_binarized"
+
+
+class PreferenceData(PairData):
+    """TRL's own form: ``prompt``, ``chosen`` and ``rejected``, plain or conversational."""
+
+    source: Literal["preference"]
+    path: str
+
+
+class Columns(Section):
+    """How a table names what is needed."""
+
+    prompt: str = "prompt"
+    chosen: str = "chosen"
+    rejected: str = "rejected"
+    votes_chosen: str | None = None
+    """None: the column ``votes_chosen`` if there is one, else one vote for each row."""
+    votes_total: str | None = None
+
+
+class TableData(PairData):
+    """Pairs in JSON lines, JSON, CSV, TSV or Parquet, under column names of your own."""
+
+    source: Literal["table"]
+    path: str
+    columns: Columns = Columns()
+
+
+class ShareGptData(PairData):
+    """Conversations. Without preferences: of use under ``data.sft`` only (`consistency`)."""
+
+    source: Literal["sharegpt"]
+    path: str
+
+
+class AlpacaData(PairData):
+    """Instructions and outputs. Without preferences: of use under ``data.sft`` only."""
+
+    source: Literal["alpaca"]
+    path: str
+
+
+PairSource = HhRlhfData | OpenAssistantData | UltraFeedbackData | PreferenceData | TableData
+SftOnly = ShareGptData | AlpacaData
+ExternalData = PairSource | SftOnly
+DataSection = Annotated[SandboxData | ExternalData, Field(discriminator="source")]
+
+SOURCES: dict[str, type[ExternalData]] = {
+    "hh_rlhf": HhRlhfData,
+    "open_assistant": OpenAssistantData,
+    "ultrafeedback": UltraFeedbackData,
+    "preference": PreferenceData,
+    "table": TableData,
+    "sharegpt": ShareGptData,
+    "alpaca": AlpacaData,
+}
+"""Sources that are read from files or from the hub."""
+
+
+def sft_only(source: str) -> str:
+    """Why a source cannot be the data of a recipe, and what to do about it."""
+    return (
+        f"{source} holds examples for SFT and no preferences; name it under data.sft "
+        f"({{source: {source}, path: ...}}) beside a source of pairs, or make pairs with "
+        "`alignbench data collect`"
+    )

@@ -239,6 +239,9 @@ class Recipe(Section):
     model: ModelSection
     data: DataSection
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    engine: Literal["auto", "transformers", "vllm", "vllm_server"] = "auto"
+    """Who samples answers, rollouts and AI-labelled responses. `auto`: vLLM in the stage's process
+    where there is CUDA and vLLM is installed, else transformers."""
     max_prompt_tokens: Positive = 40
     max_response_tokens: Positive = 56
     pretrain: Pretrain | None = None

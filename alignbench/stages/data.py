@@ -16,28 +16,25 @@ No prompt is in two files.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from alignbench.data import checks
 from alignbench.data.dataset import Dataset
-from alignbench.recipe.data_sections import HhRlhfData, SandboxData
+from alignbench.recipe.data_sections import DataSection, ExternalData, SandboxData
 from alignbench.stage import StageContext
 
-_CONFIG: TypeAdapter[SandboxData | HhRlhfData] = TypeAdapter(
-    Annotated[SandboxData | HhRlhfData, Field(discriminator="source")]
-)
+_CONFIG: TypeAdapter[SandboxData | ExternalData] = TypeAdapter(DataSection)
 
 
-def _build(config: SandboxData | HhRlhfData) -> Dataset:
+def build(config: SandboxData | ExternalData) -> Dataset:
+    """All files of a source, not yet checked."""
     if isinstance(config, SandboxData):
         from alignbench.sandbox import dataset
 
         return dataset.build(config)
-    from alignbench.data import hh_rlhf
+    from alignbench.data import sources
 
-    return hh_rlhf.build(config)
+    return sources.build(config)
 
 
 def run(ctx: StageContext) -> None:
@@ -46,7 +43,7 @@ def run(ctx: StageContext) -> None:
     Raises:
         UserError: an unreadable source, too few prompts, or a leak between splits.
     """
-    dataset = _build(_CONFIG.validate_python(ctx.config["data"]))
+    dataset = build(_CONFIG.validate_python(ctx.config["data"]))
     for note in dataset.notes:
         ctx.note("warning", note)
     checks.check(dataset.rows)

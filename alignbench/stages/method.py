@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from alignbench.engines.opening import policy_samplers
+from alignbench.engines.sampler import Samplers
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
 from alignbench.metering.budget import Budget
@@ -127,10 +129,12 @@ def _attempt(ctx: StageContext, method: Method) -> Trained:
     budget = None if limits is None else Budget.model_validate(limits)
     scratch = ctx.out / "scratch"
     scratch.mkdir()
-    with json_log(ctx.out / "log.jsonl") as log:
+    longest = config["max_prompt_tokens"] + config["max_response_tokens"]
+    engine = policy_samplers(ctx, start, config["precision"], longest)
+    with json_log(ctx.out / "log.jsonl") as log, engine as sampler:
         meter = Meter(budget, config.get("snapshots", ()))
         snapshots = _Snapshots(ctx.out, policy, meter)
-        inputs = _inputs(ctx, method, policy, scratch, log, meter, training)
+        inputs = _inputs(ctx, method, policy, scratch, log, meter, training, sampler)
         stopped_in: str | None = None
         with watch(meter, model, snapshots.take):
             try:
@@ -235,6 +239,7 @@ def _inputs(
     log: Callable[..., None],
     meter: Meter,
     training: Training,
+    sampler: Samplers,
 ) -> Inputs:
     """What the method needs, and nothing more, so that none can use what it did not declare."""
     config, needs = ctx.config, method.needs_of()
@@ -283,6 +288,7 @@ def _inputs(
         max_response_tokens=config["max_response_tokens"],
         precision=config["precision"],
         training=training,
+        sampler=sampler,
         log=log,
         progress=ctx.progress,
         note=ctx.note,

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from pydantic import ValidationError
 
+from alignbench.engines.sampler import TransformersSampler
 from alignbench.errors import UserError
 from alignbench.files import read_jsonl
 from alignbench.metering.meter import BudgetExhausted, Meter
@@ -196,6 +197,5 @@ def _answers(
     from alignbench.models.best_of_n import best_of
 
     scorer = RewardScorer.load(ctx.inputs["reward"], batch_size=batch)
-    return best_of(
-        policy.model, policy.tokenizer, prompts, decoding, seed, batch, decoder["best_of"], scorer
-    )
+    sampler = TransformersSampler(policy.model, policy.tokenizer, batch)
+    return best_of(sampler, prompts, decoding, seed, decoder["best_of"], scorer)

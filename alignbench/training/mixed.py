@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alignbench.engines.sampler import Sampler
 from alignbench.methods.onpolicy import Slot
-from alignbench.models.decode import Completion, Decoding, sample
+from alignbench.models.decode import Completion, Decoding
 from alignbench.models.logprobs import padded_logprobs
 from alignbench.models.text import decode_response, encode_prompt
 from alignbench.training.batching import by_length
@@ -68,8 +69,8 @@ class Answers:
 def answer(
     slots: Sequence[Slot],
     prompts: Sequence[str],
-    policy: Any,
-    start: Any,
+    policy: Sampler,
+    start: Sampler | None,
     tokenizer: Any,
     max_new_tokens: int,
     seed: int,
@@ -79,8 +80,8 @@ def answer(
     Args:
         slots: K origins.
         prompts: B = n K texts, the K of a prompt next to each other.
-        policy: the model that is trained.
-        start: the frozen start model; may be None if all slots are the policy's.
+        policy: samples from the model that is trained, as it is now.
+        start: samples from the frozen start model; may be None if all slots are the policy's.
         seed: of the rollout.
     """
     rows = [slots[i % len(slots)] for i in range(len(prompts))]
@@ -93,13 +94,12 @@ def answer(
     done: dict[int, Completion] = {}
     for n, (own_sample, temperature) in enumerate(dict.fromkeys(kinds)):
         members = [i for i, kind in enumerate(kinds) if kind == (own_sample, temperature)]
-        completions = sample(
-            policy if own_sample else start,
-            tokenizer,
+        sampler = policy if own_sample else start
+        assert sampler is not None
+        completions = sampler.sample(
             [asked[i] for i in members],
             Decoding(max_new_tokens, temperature),
             seed + n * SEED_STRIDE,
-            len(members),
         )
         done.update(zip(members, completions, strict=True))
     return Answers(list(prompts), own, [done[i] for i in range(len(rows))], rows)

@@ -27,6 +27,7 @@ from torch import Tensor
 from transformers import TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
+from alignbench.engines.sampler import TransformersSampler
 from alignbench.errors import UserError
 from alignbench.methods.base import Inputs, Policy
 from alignbench.models.load import install_position_ids, weights_digest
@@ -272,14 +273,16 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
 
 def _rollout(numbers: list[str], trainer: OnPolicyTrainer) -> dict[str, Any]:
     """TRL's rollout function: sample one response per entry of `numbers` (already repeated K x)."""
-    inputs = trainer.inputs
+    inputs, tokenizer = trainer.inputs, trainer.processing_class
     model = trainer.accelerator.unwrap_model(trainer.model)
+    reference = trainer.reference
     answers = answer(
         trainer.method.slots,
         [inputs.prompts[int(number)] for number in numbers],
-        model,
-        trainer.reference,
-        trainer.processing_class,
+        inputs.sampler(model, tokenizer),
+        # An engine holds one model, and this one is in memory.
+        None if reference is None else TransformersSampler(reference, tokenizer, note=inputs.note),
+        tokenizer,
         inputs.max_response_tokens,
         # The step in the seed makes every rollout differ, and a resumed run equal an unbroken one.
         inputs.seed * 1_000_003 + trainer.state.global_step,

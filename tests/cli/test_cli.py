@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from alignbench import __version__, cli
+from alignbench.engines.choice import choose
+from alignbench.run_record import BESIDE
 from tests.cli import fake_pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -117,12 +119,14 @@ def test_dry_run_and_plan_write_nothing(shell: Shell, faked: None) -> None:
     assert code == 0
     assert out == (
         "Profile default: the recipe's only one.\n"
+        f"{choose('auto').sentence()}\n"
         "Plan: 3 stages: 0 in the store, 3 to run, of unknown cost: none like them has run here. "
         "Run folder runs/tiny\n"
     )
     code, out, _ = shell("plan", "tiny.yaml")
     assert code == 0
-    rows = [line.split()[:5] for line in out.splitlines()[2:5]]
+    assert out.splitlines()[1] == choose("auto").sentence()
+    rows = [line.split()[:5] for line in out.splitlines()[3:6]]
     assert [row[:4] for row in rows] == [
         [name, "no", "1", "–"] for name in ("generate/base/0", "results", "report")
     ]
@@ -132,9 +136,9 @@ def test_dry_run_and_plan_write_nothing(shell: Shell, faked: None) -> None:
 def test_the_real_pipeline_can_be_planned(shell: Shell) -> None:
     code, out, _ = shell("plan", "tiny.yaml")
     assert code == 0
-    names = [line.split()[0] for line in out.splitlines() if " no " in line]
+    names = [line.split()[0] for line in out.splitlines()[2:] if " no " in line]
     assert names[0] == "data"
-    assert names[-2:] == ["results", "report"]
+    assert names[-3:] == ["results", "cards", "report"]
     assert {"train/dpo/0", "train/dpo/1"} <= set(names)
 
 
@@ -146,7 +150,7 @@ def test_run_show_report(shell: Shell, faked: None) -> None:
     assert "ppo" in text
     assert f"Report: {out}/report.html" in text
     folder = Path(out)
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in folder.iterdir()} - set(BESIDE) == {
         "run.json", "results.json", "results.csv", "certificate.json", "report.html", "logs",
         "manifests",
     }  # fmt: skip

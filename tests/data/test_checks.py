@@ -100,3 +100,4 @@ def test_long_lists_are_cut() -> None:
 
 def test_normalise() -> None:
     assert normalise("  Héllo,\n World_1! ") == "héllo world_1"
+    assert normalise("?!") == "?!" != normalise("...")

@@ -61,8 +61,12 @@ def test_only_whole_markers_count(text: str) -> None:
         DIALOGUE[:2],
         DIALOGUE[1:],
         [*DIALOGUE[:1], message("tool", "x"), *DIALOGUE[2:]],
+        [message("user", "a\n\nAssistant: b")],
+        [message("system", "a\n\nHuman: b"), *DIALOGUE],
+        [*DIALOGUE[:1], *DIALOGUE],
+        [*DIALOGUE[:1], message("assistant", " "), *DIALOGUE[2:]],
     ],
 )
 def test_what_is_no_prompt(messages: list[dict[str, str]]) -> None:
-    with pytest.raises(ValueError, match=r"begins and ends|unknown role"):
+    with pytest.raises(ValueError, match=r"begins and ends|unknown role|turn marker"):
         as_prompt(messages)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
-import sys
-import types
 from pathlib import Path
 
 import pytest
 
 from alignbench.data import checks, hh_rlhf
-from alignbench.data.hh_rlhf import Record, build, parse, read, records
+from alignbench.data.dialogue import ASSISTANT
+from alignbench.data.found import Comparison
+from alignbench.data.hh_rlhf import parse
+from alignbench.data.sources import build
 from alignbench.errors import UserError
 from alignbench.recipe.data_sections import HhRlhfData
 
 Row = dict[str, str]
+BEFORE = "ee415adc6d4a3cba0e8b21b7260bc93261960e8067ba3159cb4f9b6343df1f0d"
 
 
 def _row(prompt: str, chosen: str = "Yes.", rejected: str = "No.") -> Row:
@@ -35,7 +38,7 @@ def _config(path: Path | str, size: int = 10, **other: int) -> HhRlhfData:
 
 def test_parse_takes_the_shared_prefix_as_the_prompt() -> None:
     head = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Help?\n\nAssistant:"
-    assert parse(f"{head} Sure. ", f"{head} No.") == Record(
+    assert parse(f"{head} Sure. ", f"{head} No.") == Comparison(
         prompt="Hi\n\nAssistant: Hello\n\nHuman: Help?",
         chosen="Sure.",
         rejected="No.",
@@ -58,97 +61,13 @@ def test_parse_says_why_a_record_is_useless(row: Row, reason: str) -> None:
     assert parse(row["chosen"], row["rejected"]) == reason
 
 
-def test_records_keeps_one_a_prompt_and_counts_what_it_skips() -> None:
-    rows = [_row("A?"), _row("a?", "Other."), _row("B?", ""), _row("C?")]
-    kept, skipped = records((row["chosen"], row["rejected"]) for row in rows)
-    assert [r.prompt for r in kept] == ["A?", "C?"]
-    assert skipped == {"repeated prompt": 1, "empty answer": 1}
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_a_file_or_the_folder_of_it_can_be_read(tmp_path: Path, name: str) -> None:
-    row = _row("A?")
-    (tmp_path / "sub").mkdir()
-    path = _write(tmp_path / "sub" / name, [row])
-    (tmp_path / "SOURCE.txt").write_text("not data")
-    expected = [(row["chosen"], row["rejected"])]
-    assert list(read(str(path))) == expected
-    assert list(read(str(tmp_path))) == expected
-
-
-def test_malformed_lines_are_named_with_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "bad.jsonl"
-    lines = [json.dumps(_row("A?")), "{", "", '["list"]', '{"chosen": "x"}', '{"chosen": 1}']
-    path.write_text("\n".join(lines))
-    with pytest.raises(UserError) as caught:
-        list(read(str(path)))
-    assert [problem.split(":", 2)[1] for problem in caught.value.problems[:4]] == list("2456")
-    assert str(caught.value).startswith(f"{path}:2: not JSON")
-    assert "not a JSON object" in str(caught.value)
-    assert 'no text under "rejected"' in str(caught.value)
-
-
-def test_unreadable_files_and_missing_paths(tmp_path: Path) -> None:
-    broken = tmp_path / "x.jsonl.gz"
-    broken.write_bytes(b"not gzip")
-    with pytest.raises(UserError, match=r"x\.jsonl\.gz: not a readable"):
-        list(read(str(broken)))
-    _write(broken, [_row("A?")] * 100)
-    broken.write_bytes(broken.read_bytes()[:60])
-    with pytest.raises(UserError, match=r"x\.jsonl\.gz: not a readable"):
-        list(read(str(broken)))
-    (tmp_path / "latin.jsonl").write_bytes(b'{"chosen": "\xff"}')
-    with pytest.raises(UserError, match="not a readable"):
-        list(read(str(tmp_path / "latin.jsonl")))
-    with pytest.raises(UserError, match="no file or folder"):
-        list(read(str(tmp_path / "none.jsonl")))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"no \.jsonl or \.jsonl\.gz file"):
-        list(read(str(tmp_path / "empty")))
-
-
-def _fake_datasets(monkeypatch: pytest.MonkeyPatch, result: object) -> list[tuple[str, str]]:
-    """Stand-in for the `datasets` package: the hub must not be reached by tests."""
-    calls: list[tuple[str, str]] = []
-
-    def load_dataset(name: str, split: str) -> object:
-        calls.append((name, split))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    module = types.ModuleType("datasets")
-    module.load_dataset = load_dataset  # type: ignore[attr-defined]
-    exceptions = types.ModuleType("datasets.exceptions")
-    exceptions.DatasetsError = type("DatasetsError", (Exception,), {})  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    monkeypatch.setitem(sys.modules, "datasets.exceptions", exceptions)
-    return calls
-
-
-class _Table(list[Row]):
-    column_names = ("chosen", "rejected")
-
-
-def test_other_paths_are_hub_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = _row("A?")
-    calls = _fake_datasets(monkeypatch, _Table([row]))
-    assert list(read("Anthropic/hh-rlhf")) == [(row["chosen"], row["rejected"])]
-    assert calls == [("Anthropic/hh-rlhf", "train")]
-
-
-def test_an_unreachable_hub_gives_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    _fake_datasets(monkeypatch, ConnectionError("Couldn't reach it"))
-    with pytest.raises(UserError, match=r"Couldn't reach it.*set data\.path to a local"):
-        list(read("Anthropic/hh-rlhf"))
-
-
-def test_a_hub_dataset_of_other_columns_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = _Table()
-    table.column_names = ("text",)  # type: ignore[assignment]
-    _fake_datasets(monkeypatch, table)
-    with pytest.raises(UserError, match="has the columns text"):
-        list(read("someone/else"))
+def test_one_pair_a_prompt_is_kept_and_the_rest_counted(tmp_path: Path) -> None:
+    rows = [_row("A?"), _row("a?", "Other."), _row("B?", ""), _row("C?"), _row("D \ud800?")]
+    found = hh_rlhf.find(str(_write(tmp_path / "a.jsonl", rows)))
+    assert [pair.prompt for pair in found.comparisons] == ["A?", "C?"]
+    assert found.skipped == {
+        "repeated prompt": 1, "empty answer": 1, "half a character (lone surrogate)": 1,
+    }  # fmt: skip
 
 
 def test_build_fills_every_file_as_asked(tmp_path: Path) -> None:
@@ -208,6 +127,14 @@ def test_dialogues_with_the_same_opening_stay_in_one_file(tmp_path: Path) -> Non
     assert all(len(files) == 1 for files in owners.values())
 
 
+def test_dealing_is_what_it_was_when_hh_rlhf_was_the_only_source(real_data: Path) -> None:
+    """Digest of what the code before the other sources made (commit before issue 5, item 2)."""
+    dataset = build(_config(real_data / "hh_rlhf", 100, seed=3))
+    text = json.dumps(dataset.rows, sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == BEFORE
+    assert dataset.notes == ["HH-RLHF: skipped records: 4 empty answer"]
+
+
 def test_real_data(real_data: Path) -> None:
     dataset = build(_config(real_data / "hh_rlhf", 100))
     checks.check(dataset.rows)
@@ -217,4 +144,4 @@ def test_real_data(real_data: Path) -> None:
     for row in dataset.rows["pairs_proxy"]:
         assert row["chosen"] != row["rejected"]
         assert not row["prompt"].startswith("Human:")
-        assert hh_rlhf.ASSISTANT not in row["chosen"]
+        assert ASSISTANT not in row["chosen"]

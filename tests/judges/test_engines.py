@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignbench import machine
 from alignbench.errors import UserError
-from alignbench.judges import engines
 from alignbench.judges.chat import Chat
 from alignbench.judges.engines import TransformersEngine, VllmEngine, choose_engine
 from alignbench.judges.labels import Labels, StepLogprobs
@@ -93,13 +94,13 @@ def test_several_paths(tmp_path: Path) -> None:
 def test_auto_says_what_it_came_to(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[tuple[str, str]] = []
     note = lambda kind, message: said.append((kind, message))  # noqa: E731
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "cuda", lambda: (False, "there is no CUDA device"))
     assert choose_engine("auto", note) == "transformers"
     assert choose_engine("vllm", note) == "vllm"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "cuda", lambda: (True, "a device"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert choose_engine("auto", note) == "transformers"
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert choose_engine("auto", note) == "vllm"
     assert [kind for kind, _ in said] == ["substitution"] * 2
     assert "no CUDA device" in said[0][1]

@@ -43,6 +43,9 @@ profiles:
 Write = Callable[[str], Path]
 
 
+SOURCES = "sandbox, hh_rlhf, open_assistant, ultrafeedback, preference, table, sharegpt, alpaca"
+
+
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write a recipe and return its path; messages then show it as ``r.yaml``."""
@@ -152,9 +155,9 @@ profiles:
         "r.yaml:14: evaluation.temperature: must be greater than 0; found -1",
         "r.yaml:15: evaluation.samples_per_prompt: must be a whole number; found 2.5",
         'r.yaml:19: data.source: "sandox" is not known (did you mean "sandbox"?); '
-        "one of: sandbox, hh_rlhf (profile cpu)",
+        f"one of: {SOURCES} (profile cpu)",
         "r.yaml:22: model.name: required key is missing (profile gpu)",
-        "r.yaml:23: data.source: required key is missing; one of: sandbox, hh_rlhf (profile gpu)",
+        f"r.yaml:23: data.source: required key is missing; one of: {SOURCES} (profile gpu)",
         'r.yaml:24: precision: "fp8" is not known; one of: fp32, bf16, fp16 (profile gpu)',
         '--seeds: write whole numbers with commas, such as 0,1; found "0,-1"',
         '--methods: unknown method "dpoo" (did you mean "dpo"?); '

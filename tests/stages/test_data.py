@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from alignbench.errors import UserError
-from alignbench.recipe.data_sections import HhRlhfData, SandboxData
+from alignbench.recipe.data_sections import (
+    ExternalData,
+    HhRlhfData,
+    PreferenceData,
+    SandboxData,
+    SftData,
+    ShareGptData,
+)
 from alignbench.sandbox.gold import score
 from alignbench.stage import StageContext
 from alignbench.stages import data as stage
@@ -32,7 +39,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def _run(folder: Path, config: SandboxData | HhRlhfData) -> list[tuple[str, str]]:
+def _run(folder: Path, config: SandboxData | ExternalData) -> list[tuple[str, str]]:
     notes: list[tuple[str, str]] = []
     folder.mkdir()
     stage.run(
@@ -204,3 +211,27 @@ def test_hh_rlhf_writes_the_same_files_and_notes_what_it_skipped(tmp_path: Path)
     for name, keys in KEYS.items():
         known = keys - {"harmful"}  # nobody labelled HH-RLHF's prompts
         assert all(set(row) == known for row in rows.get(name, []))
+
+
+def test_any_source_of_pairs_with_sft_from_elsewhere(tmp_path: Path) -> None:
+    pairs = [{"prompt": f"Q {i}?", "chosen": "Yes.", "rejected": "No."} for i in range(60)]
+    tasks = [{"instruction": f"Task {i}", "output": "Done."} for i in range(20)]
+    for name, rows in (("pairs", pairs), ("tasks", tasks)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    config = PreferenceData(
+        source="preference", path=str(tmp_path / "pairs.jsonl"), sft_examples=5, train_prompts=5,
+        reward_pairs=5, gold_pairs=5, evaluation_prompts=5, validation_prompts=5,
+        sft=SftData(source="alpaca", path=str(tmp_path / "tasks.jsonl")),
+    )  # fmt: skip
+    assert _run(tmp_path / "out", config) == []
+    rows = _load(tmp_path / "out")
+    assert {row["family"] for row in rows["sft"]} == {"alpaca"}
+    assert {row["family"] for row in rows["pairs_gold"]} == {"preference"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["sft"]["examples"] == 20
+
+
+def test_examples_alone_are_no_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sharegpt holds examples for SFT.*data\.sft"):
+        _run(tmp_path / "out", ShareGptData(source="sharegpt", path="x.jsonl"))

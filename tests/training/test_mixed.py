@@ -9,15 +9,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from alignbench.engines.sampler import TransformersSampler
 from alignbench.methods.grpo import GRPO, Mix
 from alignbench.methods.onpolicy import Slot
 from alignbench.methods.reinforce import Reinforce
-from alignbench.models.decode import Completion
+from alignbench.models.decode import Completion, Decoding, sample
 from alignbench.models.load import load_policy, weights_digest
 from alignbench.models.logprobs import token_logprobs
 from alignbench.models.padding import left_pad, right_pad
 from alignbench.models.text import encode_prompt
-from alignbench.training import mixed, onpolicy
+from alignbench.training import onpolicy
 from alignbench.training.mixed import Answers, answer, other_prompts, tempered_logprobs
 from alignbench.training.onpolicy import OnPolicyTrainer
 from tests import tiny
@@ -64,7 +65,15 @@ def test_each_slot_is_answered_by_its_own_model_at_its_own_temperature(tmp_path:
     policy, start, tokenizer = models(tmp_path)
     slots = [Slot("policy", 0.5), Slot("policy", 2.0), Slot("sft", 1.0), Slot("bad", 1.0)]
     prompts = [prompt for prompt in tiny.PROMPTS[:3] for _ in slots]
-    answers = answer(slots, prompts, policy, start, tokenizer, tiny.LIMIT, 7)
+    answers = answer(
+        slots,
+        prompts,
+        TransformersSampler(policy, tokenizer),
+        TransformersSampler(start, tokenizer),
+        tokenizer,
+        tiny.LIMIT,
+        7,
+    )
     assert answers.slots == slots * 3
     for row, (slot, done) in enumerate(zip(answers.slots, answers.completions, strict=True)):
         model = policy if slot.source == "policy" else start
@@ -78,10 +87,18 @@ def test_each_slot_is_answered_by_its_own_model_at_its_own_temperature(tmp_path:
 def test_one_slot_of_the_policy_is_one_plain_call(tmp_path: Path) -> None:
     policy, _, tokenizer = models(tmp_path)
     prompts = [prompt for prompt in tiny.PROMPTS for _ in range(2)]
-    answers = answer([POLICY] * 2, prompts, policy, None, tokenizer, tiny.LIMIT, 7)
+    answers = answer(
+        [POLICY] * 2,
+        prompts,
+        TransformersSampler(policy, tokenizer),
+        None,
+        tokenizer,
+        tiny.LIMIT,
+        7,
+    )
     ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    decoding = mixed.Decoding(tiny.LIMIT, 1.0)
-    assert answers.completions == mixed.sample(policy, tokenizer, ids, decoding, 7, 3)
+    decoding = Decoding(tiny.LIMIT, 1.0)
+    assert answers.completions == sample(policy, tokenizer, ids, decoding, 7, 3)
 
 
 def test_temperatures_of_a_ladder_share_no_random_numbers(tmp_path: Path) -> None:
@@ -89,7 +106,8 @@ def test_temperatures_of_a_ladder_share_no_random_numbers(tmp_path: Path) -> Non
     _, start, tokenizer = models(tmp_path)
     slots = [Slot("policy", 1.0), Slot("policy", 1.0001), SFT]
     prompts = [prompt for prompt in tiny.PROMPTS * 4 for _ in slots]
-    answers = answer(slots, prompts, start, start, tokenizer, tiny.LIMIT, 7)
+    own = TransformersSampler(start, tokenizer)
+    answers = answer(slots, prompts, own, own, tokenizer, tiny.LIMIT, 7)
     first, second, third = (
         [done.ids for done in answers.completions[k::3]] for k in range(len(slots))
     )

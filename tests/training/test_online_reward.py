@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alignbench.engines.sampler import TransformersSampler
 from alignbench.metering.budget import Budget
 from alignbench.metering.data import MeteredLabeller
 from alignbench.metering.meter import Meter
@@ -45,7 +46,8 @@ def rollout(tmp_path: Path, seed: int, n: int = 128) -> Answers:
     subject = tiny.policy(tiny.start_folder(tmp_path))
     prompts = [prompt for prompt in tiny.PROMPTS for _ in range(n // 4)]
     slots = [Slot("policy", 1.0)] * (n // 4)
-    return answer(slots, prompts, subject.model, None, subject.tokenizer, 20, seed)
+    sampler = TransformersSampler(subject.model, subject.tokenizer)
+    return answer(slots, prompts, sampler, None, subject.tokenizer, 20, seed)
 
 
 def made(
