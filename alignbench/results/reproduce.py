@@ -7,6 +7,9 @@ from typing import Any
 
 from alignbench.leaderboard.texts import is_place
 
+UNKNOWN_SETTINGS = "# and every --set of that run: a result cannot tell them from the recipe file"
+"""So that nobody takes the commands for more than they are."""
+
 
 def commands(recipe: Mapping[str, Any], commit: str | None = None) -> list[str]:
     """How to make a run again, without places of this machine.
@@ -29,4 +32,5 @@ def commands(recipe: Mapping[str, Any], commit: str | None = None) -> list[str]:
         f" --methods {','.join(recipe['methods'])}"
         + (f" --seeds {seeds}" if seeds else "")
         + "".join(local),
+        UNKNOWN_SETTINGS,
     ]
