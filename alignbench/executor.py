@@ -39,8 +39,7 @@ LOG_LINES = 15
 
 def default_jobs() -> int:
     """Two workers where there are two cores: stages are single-threaded. One for each GPU."""
-    gpus = len(visible_gpus()) if cuda()[0] else 0
-    return max(min(2, usable_cores()), min(gpus, usable_cores()))
+    return min(len(visible_gpus()) if cuda()[0] else 2, usable_cores())
 
 
 def file_name(stage_name: str) -> str:

@@ -104,7 +104,7 @@ def export(
         _verify(temporary, checkpoint, artifact, results["certificate"])
         os.rename(temporary, target)  # also over an empty folder
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return sorted(path.name for path in target.iterdir())

@@ -24,6 +24,7 @@ from alignbench.evaluation import (
     judge_config,
     limits,
 )
+from alignbench.machine import version_of
 from alignbench.metering.currencies import TIME
 from alignbench.methods.base import Method, Need
 from alignbench.methods.registry import method_class, resolve
@@ -59,7 +60,7 @@ def _shared(recipe: Recipe) -> list[Stage]:
     """What all methods start from: data, base, SFT and the two reward models."""
     given = limits(recipe)
     dump = recipe.model_dump(mode="json")
-    held = {"training": dump["training"], **given}
+    held = {**_held(recipe), **given}
     reward = [
         Stage(
             f"reward/{split}",
@@ -122,6 +123,12 @@ def _reference(recipe: Recipe) -> list[Stage]:
     ]
 
 
+def _held(recipe: Recipe) -> dict[str, Any]:
+    """How models are held while they are trained, and who makes the adapters."""
+    training = recipe.training.model_dump(mode="json")
+    return {"training": training, "peft": version_of("peft") if recipe.training.lora else None}
+
+
 def _training(recipe: Recipe) -> list[Stage]:
     """One stage for every method and seed, each from the same SFT checkpoint."""
     stages = []
@@ -166,7 +173,7 @@ def _method(recipe: Recipe, row: str) -> tuple[dict[str, str], dict[str, Any], t
         "budget": budget.model_dump(exclude_none=True) if budget is not None else None,
         "budget_override": options.get("budget") is not None,
         "snapshots": recipe.snapshots,
-        "training": recipe.training.model_dump(mode="json"),
+        **_held(recipe),
         "engine": recipe.engine,
         **limits(recipe),
     }

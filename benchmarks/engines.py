@@ -7,10 +7,11 @@ in an environment with vLLM and alignbench; without vLLM leave it out of ``--eng
 
 `generate` is transformers' own, batched and padded to the left; `transformers` is
 `models.decode`; `vllm` is vLLM in this process, off the clock until it is loaded. Each prompt is
-different and each row draws exactly ``--tokens`` tokens (no token ends it), so that all do the
-same work. The order of the engines turns from round to round, so that drift of the machine falls
-on all; each has a pass off the clock before, and reported is the median over rounds, with the
-slowest and the fastest. A Markdown table on standard output, JSON on standard error.
+different and each row draws ``--tokens`` tokens, as no token ends it (for vLLM one that is hardly
+ever drawn), so that all do the same work; counted is what was drawn. The order of the engines
+turns from round to round, so that drift of the machine falls on all; each has a pass off the clock
+before, and reported is the median over rounds, with the slowest and the fastest. A Markdown table
+on standard output, JSON on standard error.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from alignbench.models.load import load_policy
 from alignbench.models.padding import left_pad
 from alignbench.models.text import encode_prompt
 
-NEVER = -1
-"""As the id of a token that ends a row: none does."""
 ENGINES = ("generate", "transformers", "vllm")
 TOPICS = ("the sea", "bread", "a lost key", "winter", "chess", "an old map", "trains", "honey")
 
@@ -69,14 +68,16 @@ def _engine(
         return lambda ids: _generate(model, ids, tokens)
     sampler: Sampler = TransformersSampler(model, _Endless())
     if name == "vllm":
-        sampler = stack.enter_context(VllmSampler(settings, NEVER))
+        # It wants a token that exists: the last one, which is hardly ever drawn.
+        last = model.config.get_text_config().vocab_size - 1
+        sampler = stack.enter_context(VllmSampler(settings, last))
     return lambda ids: sum(len(c.ids) for c in sampler.sample(ids, Decoding(tokens, 1.0), 0))
 
 
 class _Endless:
     """A tokenizer as far as `models.decode` needs one: no token ends a row."""
 
-    eos_token_id = NEVER
+    eos_token_id = -1
 
 
 def _question(number: int) -> str:

@@ -148,6 +148,21 @@ def test_paths_in_use_are_left_alone(
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]
 
 
+def test_a_copy_that_fails_says_why(
+    run: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise shutil.Error([("config.json", "out", "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    assert export(run, "sft", str(tmp_path / "out")) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_and_foreign_weights_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,10 @@ from alignbench.errors import Exit, UserError
 if TYPE_CHECKING:
     from alignbench.data.quality import Figures
     from alignbench.recipe.data_sections import ExternalData, SandboxData
+    from alignbench.recipe.document import Node, Problems
 
 UNKNOWN = "–"
+WRITE = {"--column": "OURS=THEIRS, such as prompt=question", "--set": "KEY=VALUE, such as seed=1"}
 
 
 @click.command("check")
@@ -25,6 +27,13 @@ UNKNOWN = "–"
 @click.option(
     "--column", "columns", multiple=True, metavar="OURS=THEIRS", help="For table: prompt=question."
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the recipe (data.seed=1), or of PATH's section data (seed=1). Repeatable.",
+)
 @click.option("--profile", default="auto", show_default=True, help="Profile of the recipe.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="Folder: lengths in tokens too.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
@@ -32,6 +41,7 @@ def command(
     target: str,
     source: str | None,
     columns: tuple[str, ...],
+    settings: tuple[str, ...],
     profile: str,
     tokenizer: Path | None,
     as_json: bool,
@@ -47,7 +57,9 @@ def command(
     from alignbench.data.quality import inspect
 
     config = (
-        _section(target, source, columns) if source else _of_recipe(Path(target), profile, columns)
+        _section(target, source, columns, settings)
+        if source
+        else _of_recipe(Path(target), profile, columns, settings)
     )
     count = None if tokenizer is None else _counter(tokenizer)
     found, dataset, problems = _read(config)
@@ -60,14 +72,20 @@ def command(
     return Exit.BAD_INPUT if figures["problems"] else Exit.OK
 
 
-def _section(path: str, source: str, columns: Sequence[str]) -> ExternalData:
-    """The section `data` that the options amount to.
+def _section(
+    path: str, source: str, columns: Sequence[str], settings: Sequence[str]
+) -> ExternalData:
+    """The section `data` that the options amount to, by the rules of recipes.
 
     Raises:
-        UserError: an unknown source, or columns that are no columns.
+        UserError: everything that is wrong with the options.
     """
+    from pydantic import ValidationError
+
     from alignbench.errors import nearest, printable
-    from alignbench.recipe.data_sections import SOURCES, Columns
+    from alignbench.recipe.check import report
+    from alignbench.recipe.data_sections import SOURCES
+    from alignbench.recipe.document import Node, Problems, merge
 
     if source not in SOURCES:
         raise UserError(
@@ -76,25 +94,42 @@ def _section(path: str, source: str, columns: Sequence[str]) -> ExternalData:
         )
     if columns and source != "table":
         raise UserError("--column is for --source table only")
-    problems, named = [], {}
-    for text in columns:
-        ours, separator, theirs = text.partition("=")
-        if not separator or not theirs or ours not in Columns.model_fields:
-            problems.append(
-                f'--column: "{printable(text)}" must be OURS=THEIRS'
-                f"{nearest(ours, Columns.model_fields)}; OURS is one of: "
-                f"{', '.join(Columns.model_fields)}"
-            )
-        named[ours] = theirs
-    if problems:
-        raise UserError(*problems)
-    values: dict[str, Any] = {"source": source, "path": path}
-    if source == "table":
-        values["columns"] = Columns(**named)
-    return SOURCES[source].model_validate(values)
+    problems = Problems()
+    node = Node({"source": Node(source, "--source"), "path": Node(path, "PATH")}, "--source")
+    for option, given in (("--column", columns), ("--set", settings)):
+        for text in given:
+            node = merge(node, _option(option, text, problems))
+    section: Any = None
+    try:
+        section = SOURCES[source].model_validate(node.plain())
+    except ValidationError as error:
+        report(error, SOURCES[source], node, (), problems)
+    problems.stop()
+    checked: ExternalData = section
+    return checked
 
 
-def _of_recipe(path: Path, profile: str, columns: Sequence[str]) -> SandboxData | ExternalData:
+def _option(option: str, text: str, problems: Problems) -> Node:
+    """``OURS=THEIRS`` of --column, or ``KEY.KEY=VALUE`` of --set, as what it adds to a section."""
+    from alignbench.recipe.document import Node, parse_value, shown
+
+    name, equals, value = text.partition("=")
+    place = f"{option} {name}"
+    column = option == "--column"
+    keys = ["columns", name] if column else name.split(".")
+    if not equals or not value.strip() or not all(keys):
+        problems.add(f"{option} {shown(text)}", (), f"write {WRITE[option]}")
+        return Node({}, place)
+    # A column's name is text, whatever YAML would make of it.
+    below = Node(value, place) if column else parse_value(value, place, problems)
+    for key in reversed(keys):
+        below = Node({key: below}, place)
+    return below
+
+
+def _of_recipe(
+    path: Path, profile: str, columns: Sequence[str], settings: Sequence[str]
+) -> SandboxData | ExternalData:
     """The data of a recipe, in one of its profiles.
 
     Raises:
@@ -111,7 +146,7 @@ def _of_recipe(path: Path, profile: str, columns: Sequence[str]) -> SandboxData 
         raise UserError("--column is for --source table only; a recipe has data.columns")
     from alignbench.recipe.load import load
 
-    return load(path, profile).recipe.data
+    return load(path, profile, settings).recipe.data
 
 
 def _read(config: SandboxData | ExternalData) -> tuple[Any, Any, list[str]]:
@@ -180,6 +215,7 @@ def _show(figures: Figures) -> None:
 
 def _findings(figures: Figures) -> Iterator[tuple[str, str]]:
     twice, bias, agree = (figures[name] for name in ("duplicates", "length_bias", "agreement"))
+    yield "exact duplicates (count once)", f"{twice['exact']:,}"
     yield "records of a pair seen before", f"{twice['repeated_pairs']:,}"
     yield "pairs labelled both ways", f"{twice['contradicting']:,}"
     yield "examples seen before", f"{twice['repeated_examples']:,}"

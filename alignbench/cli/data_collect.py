@@ -150,6 +150,8 @@ def _from_model(
         identity = ranks.identity
         if not rows:
             raise UserError(f"--labeller: it made no pair ({_told(left_out)})")
+    by = {"model": digest, **({} if ranks is None else {"labeller": ranks.name})}
+    rows = [{**row, **by} for row in rows]
     collect.write(out, rows, {**meta, "labeller": identity, "left_out": dict(left_out)})
     _say(out, len(rows), "prompts to rank" if ranks is None else "pairs", left_out)
 

@@ -103,37 +103,16 @@ def sample(
     Raises:
         UserError: no model there, or no prompt with two answers.
     """
-    from alignbench.models.decode import Decoding
-    from alignbench.models.decode import sample as decode
     from alignbench.models.load import load_policy, weights_digest
-    from alignbench.models.text import decode_response, encode_prompt
+    from alignbench.models.text import encode_prompt
 
     inner = folder / "model"
     model, tokenizer = load_policy(inner if inner.is_dir() else folder, how.precision)
     encoded = [(prompt, encode_prompt(tokenizer, prompt)) for prompt in prompts]
     fitting = [(prompt, ids) for prompt, ids in encoded if len(ids) <= how.max_prompt_tokens]
-    left_out = Counter({"prompts too long": len(encoded) - len(fitting)})
-    completions = decode(
-        model,
-        tokenizer,
-        [ids for _, ids in fitting for _ in range(how.samples)],
-        Decoding(how.max_response_tokens, how.temperature),
-        how.seed,
-        how.batch_size,
-        progress,
-    )
-    asked = []
-    for n, (prompt, _) in enumerate(fitting):
-        own = completions[n * how.samples : (n + 1) * how.samples]
-        whole = [decode_response(tokenizer, each.ids) for each in own if each.finished]
-        left_out["answers cut at the limit"] += len(own) - len(whole)
-        different = dict.fromkeys(filter(None, whole))
-        left_out["empty answers"] += whole.count("")
-        left_out["repeated answers"] += len(whole) - whole.count("") - len(different)
-        if len(different) > 1:
-            asked.append(Asked(prompt, tuple(different)))
-        else:
-            left_out["prompts with fewer than two answers"] += 1
+    texts = _texts(model, tokenizer, [ids for _, ids in fitting], how, progress)
+    asked, left_out = complete([prompt for prompt, _ in fitting], texts, how.samples)
+    left_out["prompts too long"] = len(encoded) - len(fitting)
     if not asked:
         told = ", ".join(f"{count} {reason}" for reason, count in (+left_out).items())
         raise UserError(
@@ -141,6 +120,53 @@ def sample(
             "--max-response-tokens or --temperature"
         )
     return asked, +left_out, weights_digest(model)
+
+
+def _texts(
+    model: Any, tokenizer: Any, prompts: Sequence[list[int]], how: Sampling, progress: Progress
+) -> list[str | None]:
+    """`how.samples` answers to each prompt, in order; None: cut at the limit."""
+    from alignbench.models.decode import Decoding
+    from alignbench.models.decode import sample as decode
+    from alignbench.models.text import decode_response
+
+    completions = decode(
+        model,
+        tokenizer,
+        [ids for ids in prompts for _ in range(how.samples)],
+        Decoding(how.max_response_tokens, how.temperature),
+        how.seed,
+        how.batch_size,
+        progress,
+    )
+    return [decode_response(tokenizer, one.ids) if one.finished else None for one in completions]
+
+
+def complete(
+    prompts: Sequence[str], texts: Sequence[str | None], samples: int
+) -> tuple[list[Asked], Counter[str]]:
+    """The different, complete answers to each prompt that has two or more of them.
+
+    Args:
+        texts: `samples` to each prompt, in order; None: cut at the limit.
+
+    Returns:
+        The prompts, and how much was left out for which reason.
+    """
+    asked: list[Asked] = []
+    left_out: Counter[str] = Counter()
+    for n, prompt in enumerate(prompts):
+        own = texts[n * samples : (n + 1) * samples]
+        whole = [text for text in own if text is not None]
+        different = dict.fromkeys(filter(None, whole))
+        left_out["answers cut at the limit"] += len(own) - len(whole)
+        left_out["empty answers"] += whole.count("")
+        left_out["repeated answers"] += len(whole) - whole.count("") - len(different)
+        if len(different) > 1:
+            asked.append(Asked(prompt, tuple(different)))
+        else:
+            left_out["prompts with fewer than two answers"] += 1
+    return asked, left_out
 
 
 def pairs(

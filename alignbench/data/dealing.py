@@ -77,6 +77,13 @@ class Dealt:
         }
 
 
+def percent(share: float) -> str:
+    """A share between 0 and 1, with as many digits as tell it from either."""
+    value = 100 * share
+    margin = max(min(value, 100 - value), 1e-9)
+    return f"{value:.{max(0, 1 - math.floor(math.log10(margin)))}f}%"
+
+
 def kind(name: str) -> Kind:
     """What the rows of a file are."""
     if name.startswith("pairs"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from alignbench.data.found import Found, Malformed, Unusable, example
-from alignbench.data.messages import answered, kind, messages, text
+from alignbench.data.found import Found, Unusable, example
+from alignbench.data.messages import answered, items, messages, text
 from alignbench.data.reading import each
 
 CONVERSATIONS = ("conversations", "messages", "items")
@@ -71,9 +71,7 @@ def _instructions(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     instances = values.get("instances")
     if instances is None:
         instances = [values]
-    elif not isinstance(instances, list) or not all(isinstance(i, dict) for i in instances):
-        raise Malformed(f'"instances" must be a list of mappings; found {kind(instances)}')
-    if not instances:
+    if not items(instances, "instances", dict, "mappings"):
         raise Unusable("no instance")
     for instance in instances:
         given = text(instance, "input").strip() if instance.get("input") is not None else ""

@@ -22,6 +22,7 @@ class Comparison:
         chosen, rejected: answers, different by more than their spaces.
         votes_chosen, votes_total: how many of how many people preferred `chosen`.
         transcript: the whole chosen dialogue as the source has it; "": put together from the rest.
+        labeller: who said so, where the source names one: the same vote of another is another vote.
     """
 
     prompt: str
@@ -30,6 +31,7 @@ class Comparison:
     votes_chosen: int = 1
     votes_total: int = 1
     transcript: str = ""
+    labeller: str = ""
 
 
 @dataclass(frozen=True)

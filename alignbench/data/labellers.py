@@ -22,9 +22,11 @@ class Labeller(Protocol):
     """Rates answers; higher is better, and only the order within a prompt counts.
 
     Attributes:
+        name: for people.
         identity: what decides what it says, JSON-able, for the record. No secrets.
     """
 
+    name: str
     identity: Mapping[str, Any]
 
     def utilities(self, asked: Sequence[Asked], progress: Progress) -> Utilities:
@@ -39,6 +41,7 @@ class SandboxLabeller:
         from alignbench.sandbox.annotators import AiLabeller
 
         self._labeller = AiLabeller(seed)
+        self.name = self._labeller.name
         self.identity: Mapping[str, Any] = {"kind": "sandbox", "seed": seed}
 
     def utilities(self, asked: Sequence[Asked], progress: Progress) -> Utilities:
@@ -59,33 +62,50 @@ class RewardLabeller:
 
     def __init__(self, scorer: RewardScorer, identity: Mapping[str, Any]) -> None:
         self._scorer, self.identity = scorer, identity
+        self.name = f"reward model {identity.get('name', '')}".strip()
 
     @classmethod
     def load(cls, folder: Path) -> RewardLabeller:
-        """From the output folder of a reward stage.
+        """From a reward stage's output, or from what `alignbench export RUN reward/proxy` wrote.
 
         Raises:
-            UserError: it is none.
+            UserError: no reward model there.
         """
-        from alignbench.models.load import weights_digest
+        from alignbench.models.load import load_reward, weights_digest
         from alignbench.models.reward import RewardScorer
 
-        for part in ("model", "calibration.json"):
-            if not (folder / part).exists():
-                raise UserError(
-                    f"--labeller: {printable(str(folder))} has no {part}; name the output folder "
-                    "of a reward stage, such as runs/store/reward-..."
-                )
-        scorer = RewardScorer.load(folder)
-        weights = weights_digest(scorer.model)
-        return cls(scorer, {"kind": "reward", "path": str(folder), "weights": weights})
+        inside = folder / "model"
+        place = inside if (inside / "config.json").is_file() else folder
+        if not (place / "config.json").is_file():
+            raise UserError(
+                f"--labeller: {printable(str(folder))} has no config.json; name a folder that "
+                "`alignbench export RUN reward/proxy FOLDER` wrote, or a reward stage's output"
+            )
+        model, tokenizer = load_reward(place)
+        if model.config.num_labels != 1:
+            raise UserError(
+                f"--labeller: {printable(str(folder))} is no reward model: it has "
+                f"{model.config.num_labels} outputs, not one"
+            )
+        weights = weights_digest(model)
+        scorer = RewardScorer(model, tokenizer)
+        return cls(scorer, {"kind": "reward", "name": folder.name, "weights": weights})
 
     def utilities(self, asked: Sequence[Asked], progress: Progress) -> Utilities:
-        """Raw scores, prompt by prompt."""
+        """Raw scores, prompt by prompt; None for an answer that is too long for the model."""
+        from alignbench.models.text import encode_prompt, encode_response
+
+        tokenizer = self._scorer.tokenizer
+        config = self._scorer.model.config.get_text_config()
+        room = getattr(config, "max_position_embeddings", None)
         found: Utilities = []
         for each in asked:
-            prompts = [each.prompt] * len(each.answers)
-            found.append([*self._scorer.score(prompts, each.answers)])
+            prompt = encode_prompt(tokenizer, each.prompt)
+            ids = [encode_response(tokenizer, answer) for answer in each.answers]
+            fits = [room is None or len(prompt) + len(own) <= room for own in ids]
+            kept = [own for own, fit in zip(ids, fits, strict=True) if fit]
+            scores = iter(self._scorer.score_ids([prompt] * len(kept), kept))
+            found.append([next(scores) if fit else None for fit in fits])
             progress(len(found), len(asked))
         return found
 
@@ -94,7 +114,7 @@ class JudgeLabeller:
     """A judge: the mean of its ratings by the rubrics. An answer that one lacks has none."""
 
     def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+        self._judge, self.name = judge, judge.name
         self.identity: Mapping[str, Any] = {
             "kind": "judge",
             "name": judge.name,

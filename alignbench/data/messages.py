@@ -54,6 +54,20 @@ def finite(value: Any) -> bool:
     return isinstance(value, int) or math.isfinite(value)
 
 
+def items(value: Any, key: str, each: type, what: str) -> list[Any]:
+    """A list of which every item is of one type.
+
+    Raises:
+        Malformed: no list, or saying which item is something else.
+    """
+    if not isinstance(value, list):
+        raise Malformed(f'"{key}" must be a list of {what}; found {kind(value)}')
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, each):
+            raise Malformed(f'"{key}" must be a list of {what}; item {number} is {kind(item)}')
+    return value
+
+
 def messages(value: Any, key: str) -> list[Message]:
     """``[{role, content}]`` or ShareGPT's ``[{from, value}]``, with the roles of this project.
 
@@ -61,9 +75,7 @@ def messages(value: Any, key: str) -> list[Message]:
         Malformed: another form.
         Unusable: a side that is neither user, assistant nor system, or content that is not text.
     """
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Malformed(f'"{key}" must be a list of messages; found {kind(value)}')
-    if not value:
+    if not items(value, key, dict, "messages"):
         raise Unusable("empty conversation")
     return [_message(each, key) for each in value]
 

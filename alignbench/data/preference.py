@@ -6,7 +6,8 @@ TRL's forms (https://huggingface.co/docs/trl/dataset_formats): ``prompt``, ``cho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -28,6 +29,10 @@ FORM = '{"prompt": …, "chosen": …, "rejected": …}, each text or a list of 
 SCORED = f"{FORM}, with score_chosen and score_rejected"
 VOTES = ("votes_chosen", "votes_total")
 SCORES = ("score_chosen", "score_rejected")
+LABELLER = "labeller"
+LABELS = {
+    "chosen": True, "1": True, "rejected": False, "2": False, "tie": None, "0": None, "": None,
+}  # fmt: skip
 
 
 def find(config: PreferenceData | UltraFeedbackData | TableData) -> Found:
@@ -41,13 +46,14 @@ def find(config: PreferenceData | UltraFeedbackData | TableData) -> Found:
     if isinstance(config, UltraFeedbackData):
         form = SCORED
     elif isinstance(config, TableData):
-        names = config.columns.model_dump(exclude_none=True)
-        form = f"a row with the columns {', '.join(names.values())}"
+        names = config.columns.model_dump(exclude_none=True, exclude={"labels"})
+        labels = config.columns.labels
+        form = f"a row with the columns {', '.join([*names.values(), *labels])}"
 
     def take(values: dict[str, Any]) -> None:
         try:
             if isinstance(config, TableData):
-                values = _renamed(values, names)
+                values = _renamed(values, names, labels)
             if isinstance(config, UltraFeedbackData):
                 _check_scores(values)
             taken = _pair(values)
@@ -64,14 +70,29 @@ def find(config: PreferenceData | UltraFeedbackData | TableData) -> Found:
     return found
 
 
-def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A table's row under the canonical names."""
+def _renamed(
+    values: Mapping[str, Any], names: Mapping[str, str], labels: Sequence[str]
+) -> dict[str, Any]:
+    """A table's row under the canonical names, annotators' labels counted into votes."""
     row = dict(values)
-    for name in names.values():
+    for name in (*names.values(), *labels):
         if name not in values:
             text(row, name)  # says what there is instead
-    renamed = {key: value for key, value in row.items() if key in VOTES}
-    return renamed | {ours: row[theirs] for ours, theirs in names.items()}
+    renamed = {key: value for key, value in row.items() if key in (*VOTES, LABELLER)}
+    renamed |= {ours: row[theirs] for ours, theirs in names.items()}
+    if labels:
+        told = [_label(name, row[name]) for name in labels]
+        decided = [label for label in told if label is not None]
+        renamed |= {"votes_chosen": sum(decided), "votes_total": len(decided)}
+    return renamed
+
+
+def _label(name: str, value: Any) -> bool | None:
+    """Whether an annotator prefers the chosen answer; None: neither."""
+    written = "" if value is None else str(value).strip().lower().removesuffix(".0")
+    if written not in LABELS:
+        raise Malformed(f'"{name}" must be one of {", ".join(filter(None, LABELS))}, or nothing')
+    return LABELS[written]
 
 
 def _check_scores(values: Mapping[str, Any]) -> None:
@@ -94,7 +115,11 @@ def _pair(values: Mapping[str, Any]) -> Comparison:
     votes = _votes(values)
     whole = isinstance(values.get("chosen"), list) or isinstance(values.get("rejected"), list)
     prompt, chosen, rejected = _conversations(values) if whole else _texts(values)
-    return comparison(prompt, chosen, rejected, *votes)
+    labeller = values.get(LABELLER)
+    return replace(
+        comparison(prompt, chosen, rejected, *votes),
+        labeller="" if labeller is None else str(labeller),
+    )
 
 
 def _votes(values: Mapping[str, Any]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from alignbench.data import checks
 from alignbench.data.checks import normalise
 from alignbench.data.dataset import Dataset
 from alignbench.data.found import Comparison, Found
-from alignbench.data.sources import pair_key
+from alignbench.data.sources import distinct, pair_key
 from alignbench.errors import UserError
 
 Figures = dict[str, Any]
@@ -27,7 +27,7 @@ def inspect(
     Args:
         found: as the source has it, before equal pairs are put together.
         dataset: the splits that it would be dealt to; None where it cannot be.
-        count_tokens: tokens of a text; None: lengths in words only.
+        count_tokens: tokens of a text; None: lengths in words and characters only.
 
     Returns:
         JSON-able: ``counts``, ``skipped`` (reason -> records), ``facts``, ``lengths``,
@@ -47,8 +47,8 @@ def inspect(
         "facts": dict(found.facts),
         "lengths": lengths(found, count_tokens),
         "duplicates": duplicates(pairs, found),
-        "length_bias": length_bias(pairs),
-        "agreement": agreement(pairs),
+        "length_bias": length_bias(distinct(pairs)),
+        "agreement": agreement(distinct(pairs)),
         "splits": {} if dataset is None else {n: len(rows) for n, rows in dataset.rows.items()},
         "notes": [] if dataset is None else list(dataset.notes),
         "problems": [] if dataset is None else _problems(dataset),
@@ -64,7 +64,11 @@ def _problems(dataset: Dataset) -> list[str]:
 
 
 def lengths(found: Found, count_tokens: Callable[[str], int] | None = None) -> Figures:
-    """Words, and tokens if they can be counted, of each part: mean, median, 95th and longest."""
+    """Words, characters, and tokens if they can be counted, of each part of the records.
+
+    Returns:
+        part -> unit -> ``mean``, ``median``, ``p95``, ``longest``.
+    """
     pairs, examples = found.comparisons, found.examples
     parts = {
         "prompt": list(
@@ -77,7 +81,10 @@ def lengths(found: Found, count_tokens: Callable[[str], int] | None = None) -> F
     told: Figures = {}
     for name, texts in parts.items():
         if texts:
-            told[name] = {"words": _spread([len(text.split()) for text in texts])}
+            told[name] = {
+                "words": _spread([len(text.split()) for text in texts]),
+                "characters": _spread([len(text) for text in texts]),
+            }
             if count_tokens is not None:
                 told[name]["tokens"] = _spread([count_tokens(text) for text in texts])
     return told
@@ -98,18 +105,21 @@ def duplicates(pairs: Sequence[Comparison], found: Found) -> Figures:
     """Records beyond the first of a pair, an example or a prompt, and contradicting labels.
 
     Returns:
-        ``repeated_pairs``: records of a pair seen before, in either order; ``contradicting``: pairs
-        that one record labels one way and another the other; ``repeated_examples``;
+        ``exact``: records that say what one before them says; ``repeated_pairs``: other records of
+        a pair seen before, in either order; ``contradicting``: pairs that one record labels one way
+        and another the other; ``repeated_examples``;
         ``prompts_with_several_pairs``.
     """
     records: Counter[tuple[str, ...]] = Counter()
     ways: dict[tuple[str, ...], set[str]] = {}
-    for pair in pairs:
+    once = distinct(pairs)
+    for pair in once:
         records[pair_key(pair)] += 1
         ways.setdefault(pair_key(pair), set()).add(pair.chosen)
     per_prompt = Counter(key[0] for key in records)
     examples = {(normalise(each.prompt), each.response) for each in found.examples}
     return {
+        "exact": len(pairs) - len(once),
         "repeated_pairs": sum(records.values()) - len(records),
         "contradicting": sum(len(chosen) > 1 for chosen in ways.values()),
         "repeated_examples": len(found.examples) - len(examples),

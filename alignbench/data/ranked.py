@@ -11,7 +11,7 @@ from typing import Any
 from alignbench.data.collect import Row, pair_row
 from alignbench.data.dataset import numbered
 from alignbench.data.found import Malformed, Unusable, comparison
-from alignbench.data.messages import finite, kind, text
+from alignbench.data.messages import finite, items, kind, text
 from alignbench.data.reading import each
 
 FORM = (
@@ -23,11 +23,15 @@ MOST_ANSWERS = 100
 
 @dataclass
 class _Ranked:
-    """A prompt, its answers, and the ranks of every annotator: shape (annotators, answers)."""
+    """A prompt, its answers, and the ranks of every annotator: shape (annotators, answers).
+
+    `model` is who gave the answers, where the file says so.
+    """
 
     prompt: str
     answers: list[str]
     ranks: list[list[float | None]] = field(default_factory=list)
+    model: str | None = None
 
 
 def read(path: Path) -> tuple[list[Row], Counter[str], int]:
@@ -46,7 +50,9 @@ def read(path: Path) -> tuple[list[Row], Counter[str], int]:
         one = _read(values)
         # The answers belong to the key: two files of one prompt may hold other answers.
         key = (one.prompt, *one.answers)
-        prompts.setdefault(key, _Ranked(one.prompt, one.answers)).ranks += one.ranks
+        prompts.setdefault(
+            key, _Ranked(one.prompt, one.answers, model=one.model)
+        ).ranks += one.ranks
 
     each(str(path), FORM, take)
     left_out: Counter[str] = Counter()
@@ -57,9 +63,7 @@ def read(path: Path) -> tuple[list[Row], Counter[str], int]:
 
 def _read(values: dict[str, Any]) -> _Ranked:
     prompt = text(values, "prompt")
-    answers, ranks = values.get("answers"), values.get("ranks")
-    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
-        raise Malformed(f'"answers" must be a list of texts; found {kind(answers)}')
+    answers, ranks = items(values.get("answers"), "answers", str, "texts"), values.get("ranks")
     if len(answers) > MOST_ANSWERS:
         raise Malformed(f"at most {MOST_ANSWERS} answers; found {len(answers)}")
     if not isinstance(ranks, list):
@@ -71,7 +75,8 @@ def _read(values: dict[str, Any]) -> _Ranked:
         for rank in own:
             if rank is not None and not finite(rank):
                 raise Malformed(f'"ranks" must be numbers or null; found {kind(rank)}')
-    return _Ranked(prompt, answers, several)
+    model = values.get("model")
+    return _Ranked(prompt, answers, several, model if isinstance(model, str) else None)
 
 
 def _pairs(one: _Ranked, left_out: Counter[str]) -> list[Row]:
@@ -93,9 +98,7 @@ def _pairs(one: _Ranked, left_out: Counter[str]) -> list[Row]:
         except Unusable as error:
             left_out[f"pairs: {error}"] += 1
             continue
-        rows.append(
-            pair_row(
-                label.prompt, label.chosen, label.rejected, label.votes_chosen, label.votes_total
-            )
-        )
-    return rows
+        votes = (label.votes_chosen, label.votes_total)
+        rows.append(pair_row(label.prompt, label.chosen, label.rejected, *votes))
+    by = {"labeller": "people"} if one.model is None else {"model": one.model, "labeller": "people"}
+    return [{**row, **by} for row in rows]

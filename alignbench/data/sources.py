@@ -62,13 +62,15 @@ def find(config: ExternalData) -> Found:
 def pooled(found: Found) -> Found:
     """Each pair and each example once.
 
-    Records of one pair are votes on it: they are added up, and the majority is the label. Where a
-    source has no examples of its own, the best answer to each prompt is one: the answer that won
-    most of its pairs, of equals the first.
+    Of equal records all but the first are skipped. Other records of one pair are votes on it: they
+    are added up, and the majority is the label. Where a source has no examples of its own, the best
+    answer to each prompt is one: the answer that won most of its pairs, of equals the first.
     """
     skipped, facts = Counter(found.skipped), dict(found.facts)
+    records = distinct(found.comparisons)
+    skipped["exact duplicates"] += len(found.comparisons) - len(records)
     votes: dict[tuple[str, ...], Comparison] = {}
-    for one in found.comparisons:
+    for one in records:
         key = pair_key(one)
         if (before := votes.get(key)) is None:
             votes[key] = one
@@ -80,10 +82,15 @@ def pooled(found: Found) -> Found:
         del votes[key]
     skipped["pairs with tied votes"] += len(tied)
     comparisons = [_majority_first(one) for one in votes.values()]
-    distinct = {(normalise(e.prompt), e.response): e for e in reversed(found.examples)}
-    kept = list(reversed(distinct.values()))
+    examples = {(normalise(e.prompt), e.response): e for e in reversed(found.examples)}
+    kept = list(reversed(examples.values()))
     skipped["repeated examples"] += len(found.examples) - len(kept)
     return Found(comparisons, kept or _best_answers(comparisons), +skipped, facts)
+
+
+def distinct(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """Each comparison once: one that says the same again, of the same labeller, is no new vote."""
+    return list(dict.fromkeys(comparisons))
 
 
 def pair_key(one: Comparison) -> tuple[str, ...]:
@@ -204,7 +211,7 @@ def _notes(title: str, pool: Found, dealt: Dealt) -> Iterable[str]:
     if dealt.scale < 1:
         yield (
             f"{title}: {len(pool.comparisons)} usable records for {sum(dealt.asked.values())} "
-            f"asked for; all splits are scaled to {dealt.scale:.0%} of their size"
+            f"asked for; all splits are scaled to {dealing.percent(dealt.scale)} of their size"
         )
     for name, (rows, size) in dealt.short().items():
         yield (
@@ -246,5 +253,5 @@ def _add_examples(dataset: Dataset, config: ExternalData, sft: SftData, pairs: F
     if dealt.scale < 1:
         dataset.notes.append(
             f"{title}: {len(free)} usable examples for {sum(asked.values())} asked for; both "
-            f"files are scaled to {dealt.scale:.0%} of their size"
+            f"files are scaled to {dealing.percent(dealt.scale)} of their size"
         )

@@ -156,9 +156,10 @@ class Method(BaseModel, ABC):
         return False
 
     def with_half_batch(self) -> Self | None:
-        """The same method with half the micro-batch and the same effective batch.
+        """The same method with half the micro-batch, of the same effective batch and result.
 
-        None where it cannot be halved; then it fails when memory does not suffice.
+        None where it cannot be halved, or where that would change the update; then it fails when
+        memory does not suffice.
         """
         return None
 

@@ -119,7 +119,13 @@ class Online(Method):
         return self.rollouts is None
 
     def with_half_batch(self) -> Self | None:
-        """Half the responses in a backward pass, twice as many passes in a step."""
+        """Half the responses in a backward pass, twice as many passes in a step.
+
+        Not where the loss is a mean over the tokens of a pass (``bnpo``): means of shorter passes
+        weigh tokens otherwise.
+        """
+        if self.loss_settings().get("loss_type") == "bnpo":
+            return None
         pieces = 2 * self.minibatches * self.gradient_accumulation
         if (self.prompts_per_rollout * self.samples_per_prompt) % pieces:
             return None

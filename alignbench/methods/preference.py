@@ -73,8 +73,11 @@ class PreferenceMethod(Method):
         return self.epochs is None
 
     def with_half_batch(self) -> Self | None:
-        """Half the pairs in a forward pass, twice as many passes in a step."""
-        if self.batch_size % 2 or (self.uses_mismatches and self.batch_size < 4):
+        """Half the pairs in a forward pass, twice as many passes in a step.
+
+        Not where the loss looks at other pairs of the pass.
+        """
+        if self.batch_size % 2 or self.uses_mismatches:
             return None
         halved = {
             "batch_size": self.batch_size // 2,
@@ -83,15 +86,21 @@ class PreferenceMethod(Method):
         return self.model_copy(update=halved)
 
     def forecast(self, work: Workload) -> Forecast:
-        """Two responses a pair are trained on; a live reference scores them, and mismatches."""
+        """Two responses a pair are trained on; a live reference scores them, and mismatches.
+
+        One that was computed beforehand has scored all pairs once.
+        """
         pairs = self.batch_size * self.gradient_accumulation
         passes = 3 * self.uses_mismatches
         steps = None if self.epochs is None else self.epochs * -(-work.pairs // pairs)
         return Forecast(
             add(work.trained(2 * pairs), add(work.scored(2 * pairs), times=passes)),
             steps,
-            {"human_labels": work.pairs, "prompts": 0},
+            add(self._before(work), {"human_labels": work.pairs, "prompts": 0}),
         )
+
+    def _before(self, work: Workload) -> Mapping[str, float]:
+        return work.scored(2 * work.pairs) if Need.REFERENCE in self.needs_of() else {}
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Run the shared loop (`training.preference`) on the human-labelled pairs."""

@@ -56,7 +56,7 @@ def find_model(model: str, revision: str) -> ModelFolder:
         return ModelFolder(folder, folder.resolve().name, identity, _window(folder))
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise UserError(f"judge.model: there is no folder {model}")
-    folder = _snapshot(model, revision)
+    folder = hub_snapshot(model, revision, "judge.model")
     commit = folder.name if _COMMIT.fullmatch(folder.name) else folder_digest(folder)
     identity = {"model": model, "revision": commit}
     return ModelFolder(folder, model.rsplit("/", 1)[-1], identity, _window(folder))
@@ -68,7 +68,17 @@ def folder_digest(folder: Path) -> str:
     return sha256_json({name: sha256_file(path) for name, path in files.items()})
 
 
-def _snapshot(model: str, revision: str) -> Path:
+def hub_snapshot(model: str, revision: str, key: str) -> Path:
+    """Folder of a model of the hub: downloaded, or found in the local cache.
+
+    Args:
+        model: name on the hub.
+        revision: branch, tag or commit.
+        key: of the recipe, for messages.
+
+    Raises:
+        UserError: no such model, or the hub cannot be reached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -76,15 +86,18 @@ def _snapshot(model: str, revision: str) -> Path:
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(_FILES)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise UserError(
-            f'judge.model: cannot load "{model}" (revision "{revision}") from the Hugging Face '
+            f'{key}: cannot load "{model}" (revision "{revision}") from the Hugging Face '
             f"hub: {str(error).splitlines()[0]}\n"
-            "  Without network, give the path of a transformers folder."
+            "  Without network, run with `--profile cpu` where the recipe has one, or name a local "
+            "transformers folder."
         ) from error
 
 
 def _window(folder: Path) -> int | None:
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True).get_text_config()
+        config = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        ).get_text_config()
     except (OSError, ValueError) as error:
         raise UserError(
             f"judge.model: {folder / 'config.json'} is no configuration that transformers knows: "

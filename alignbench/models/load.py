@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from alignbench.errors import UserError
+from alignbench.models.folder import hub_snapshot
 from alignbench.models.lora import WithoutAdapter, has_lora, merged_state_dict
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -106,25 +108,7 @@ def load_hub(name: str, revision: str) -> tuple[PreTrainedModel, PreTrainedToken
     Raises:
         UserError: the hub cannot be reached, or has no such model with safetensors weights.
     """
-    try:
-        config = _without_dropout(AutoConfig.from_pretrained(name, revision=revision))
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=revision,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-        )
-    except OSError as error:
-        raise UserError(
-            f'model: cannot load "{name}" (revision "{revision}") from the Hugging Face hub: '
-            f"{str(error).splitlines()[0]}\n"
-            "  Without network, run with `--profile cpu`, or use a local folder: "
-            "`model: {source: path, path: ...}`."
-        ) from error
-    return _prepare(model), _with_pad(tokenizer)
+    return load_policy(hub_snapshot(name, revision, "model"))
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -134,7 +118,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     does; only reward models need a token of their own (`load_reward`).
     """
     _check_folder(folder)
-    return _with_pad(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
+    with _known_model(folder):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    return _with_pad(tokenizer)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -215,23 +203,38 @@ def _from_folder(
             f"{folder}: no safetensors weights there. Pickled checkpoints are not loaded; "
             "convert it with `model.save_pretrained(folder)` of transformers."
         )
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, **changes)
     model: PreTrainedModel
-    model, report = auto.from_pretrained(
-        str(folder),
-        config=_without_dropout(config),
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype=_DTYPES[precision],
-        output_loading_info=True,
-    )
+    with _known_model(folder):
+        config = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, **changes
+        )
+        model, report = auto.from_pretrained(
+            str(folder),
+            config=_without_dropout(config),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=_DTYPES[precision],
+            output_loading_info=True,
+        )
     # transformers draws what is missing at random, with no more than a line in a log.
     if missing := sorted(set(report["missing_keys"]) - set(new)):
         raise UserError(
             f"{folder}: its weights lack {', '.join(missing[:5])}; is it a model of this kind?"
         )
     return model
+
+
+@contextmanager
+def _known_model(folder: Path) -> Iterator[None]:
+    """What transformers has no class for is the user's to know, and not a bug."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}: transformers cannot load it as a causal language model without code of its "
+            f"own, which is not run here: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:
@@ -255,6 +258,12 @@ def _prepare(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _with_pad(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    # From a folder without its files transformers makes a tokenizer that knows no word.
+    if not tokenizer("Hello world")["input_ids"]:
+        raise UserError(
+            "model: its tokenizer makes nothing of a text; are its files there? Save them beside "
+            "the model with `tokenizer.save_pretrained(folder)`."
+        )
     if tokenizer.eos_token_id is None:
         raise UserError("model: its tokenizer has no end-of-sequence token; choose another model.")
     if tokenizer.pad_token_id is None:

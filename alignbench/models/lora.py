@@ -42,7 +42,11 @@ def add_lora(model: Any, settings: Lora, seed: int, trained_too: Sequence[str] =
     targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
     # No dropout: sampling, training and the reference must see one and the same model.
     config = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, lora_dropout=0.0
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=targets,
+        exclude_modules=[name.rpartition(".")[0] for name in trained_too] or None,
+        lora_dropout=0.0,
     )
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -93,6 +97,10 @@ class WithoutAdapter:
     def base_model(self) -> WithoutAdapter:
         """The backbone, likewise without the adapter."""
         return WithoutAdapter(self._model.base_model, self._whole)
+
+    def get_output_embeddings(self) -> WithoutAdapter:
+        """The LM head, likewise without an adapter."""
+        return WithoutAdapter(self._model.get_output_embeddings(), self._whole)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The frozen weights under the names that they have without an adapter."""

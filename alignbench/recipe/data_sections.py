@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alignbench.recipe.section import Positive, Section
 
@@ -88,6 +88,19 @@ class Columns(Section):
     votes_chosen: str | None = None
     """None: the column ``votes_chosen`` if there is one, else one vote for each row."""
     votes_total: str | None = None
+    labeller: str | None = None
+    """Who labelled the row; None: the column ``labeller`` if there is one."""
+    labels: Annotated[list[str], Field(default_factory=list)]
+    """Columns of annotators, in place of votes. In each: ``chosen`` or 1, ``rejected`` or 2, for
+    the answer that this one prefers; ``tie``, 0 or nothing: no vote."""
+
+    @model_validator(mode="after")
+    def _labels_or_votes(self) -> Columns:
+        if self.labels and (self.votes_chosen is not None or self.votes_total is not None):
+            raise ValueError("labels are counted into votes; name either labels or the two votes")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: a column is named twice, and would vote twice")
+        return self
 
 
 class TableData(PairData):
@@ -95,7 +108,7 @@ class TableData(PairData):
 
     source: Literal["table"]
     path: str
-    columns: Columns = Columns()
+    columns: Annotated[Columns, Field(default_factory=Columns)]
 
 
 class ShareGptData(PairData):

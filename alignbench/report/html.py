@@ -170,7 +170,7 @@ def _plots(results: Mapping[str, Any]) -> list[Geometry]:
         ("win_rate_vs_baseline", (50.0,)),
     ):
         rows = [row for row in results["rows"] if row["metric"] == name]
-        plot = interval_plot(rows, METRIC[name].label, METRIC[name].decimals, marks)
+        plot = interval_plot(rows, label(METRIC[name], results), METRIC[name].decimals, marks)
         if plot is not None:
             plots.append(plot)
     return plots

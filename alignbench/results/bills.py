@@ -32,9 +32,9 @@ OWN_DATA = ("sft", "reward/gold")
 """Stages whose data no other stage reads (the gold reward model's, where it selects trials)."""
 TIE = 0.01
 """Costs that differ by less than this share are in no order."""
-FREE = ("data", "base", "train", "generate")
-"""Kinds of stages that are on no end-to-end bill beside the method's own: what all start from, and
-what has a bill of its own."""
+FREE = ("data", "base", "reference", "train", "generate")
+"""Kinds of stages that are on no end-to-end bill beside the method's own: what all start from, what
+has a bill of its own, and what is on the method's (`stages.method._bill_reference`)."""
 
 
 def row_needs(graph: Mapping[str, Iterable[str]], rows: Iterable[str]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from alignbench.data.reading import looks_local
 from alignbench.digest import sha256_json
 from alignbench.errors import UserError, nearest
 from alignbench.leaderboard.texts import cleaned, places_in
@@ -97,7 +98,8 @@ def _front_matter(results: Mapping[str, Any], checkpoint: str) -> str:
     if model.get("source") == "hub" and _HUB.fullmatch(str(model.get("name"))):
         metadata["base_model"] = str(model["name"])
     path = str(data.get("path", ""))
-    if data.get("source") not in (None, "sandbox") and "/" in path and _HUB.fullmatch(path):
+    named = "/" in path and _HUB.fullmatch(path) and not looks_local(path)
+    if named and data.get("source") not in (None, "sandbox"):
         metadata["datasets"] = [path]
     return yaml.safe_dump(metadata, sort_keys=True, allow_unicode=False)
 
@@ -160,7 +162,11 @@ def _method(results: Mapping[str, Any], checkpoint: str) -> Iterator[str]:
             "sampling from these weights gives other answers, and other results, than those below."
         )
     if tuned is not None:
-        yield "Options marked by tuning are those of the best trial, chosen on validation prompts."
+        chosen = [
+            f"{code(str(key))} = {code(json.dumps(value))}"
+            for key, value in sorted(tuned["params"].items())
+        ]
+        yield f"Chosen by tuning, as the best trial's on validation prompts: {', '.join(chosen)}."
     rows = [[code(str(key)), code(json.dumps(value))] for key, value in sorted(options.items())]
     if rows:
         yield table(["option", "value"], rows)

@@ -23,19 +23,19 @@ def flags(
     minimum_accuracy: float,
     trainings: Mapping[str, Any],
     audit: Mapping[str, Any],
-    bill: Mapping[str, Any],
+    judge: Mapping[str, Any],
 ) -> list[Record]:
     """What a reader must know before believing the table, worst first.
 
     `trainings` holds ``budget_curves``, ``health`` and ``tuning`` of results.json, `audit` is its
-    ``judge_audit`` and `bill` the judge's.
+    ``judge_audit`` and `judge` its ``judge``.
     """
     found = [
         *_sentinel(estimates),
-        *sentinel_flags(estimates, methods, "sft", "sft"),
+        *sentinel_flags(estimates, methods, "sft", "sft", judge),
         *_order_of_rows(estimates),
         *_reward_models(reward_models, minimum_accuracy),
-        *judge_flags(audit, bill),
+        *judge_flags(audit, judge["bill"]),
         *_collapse(estimates, methods),
         *_overoptimised(estimates, tests, methods),
         *_trainings(trainings),

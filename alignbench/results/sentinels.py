@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignbench.judges.base import MADE_UP
 from alignbench.results.estimates import Estimates
-from alignbench.results.metrics import METRIC
+from alignbench.results.metrics import METRIC, label
 
 Record = dict[str, Any]
 WEAKNESS = {"null_answer": "saying nothing", "padded_answer": "filler"}
@@ -16,7 +16,11 @@ SCORERS = ("reward_proxy", "reward_gold", "reward_gold_rm", "reward_model", "hel
 
 
 def sentinel_flags(
-    estimates: Estimates, methods: Sequence[str], opponent: str, source: str
+    estimates: Estimates,
+    methods: Sequence[str],
+    opponent: str,
+    source: str,
+    judge: Mapping[str, Any],
 ) -> list[Record]:
     """Flags for scorers that do not put an answer nobody gave below the methods.
 
@@ -29,6 +33,7 @@ def sentinel_flags(
         methods: rows that compete.
         opponent: what wins are counted against, as the win rate's name has it.
         source: the row whose answers were padded, and which `opponent` is.
+        judge: of results.json; it says of what scale gold reward is.
     """
     wins = f"win_rate_vs_{opponent}"
     found = []
@@ -47,7 +52,7 @@ def sentinel_flags(
             if below:
                 every = len(below) == len(known)
                 named = "" if every else f", not below {', '.join(below)}"
-                text = f"{METRIC[metric].label} ({value:.2f}{named})"
+                text = f"{label(METRIC[metric], {'judge': judge})} ({value:.2f}{named})"
                 fooled["error" if every else "warning"].append(text)
         for level, texts in fooled.items():
             if texts:

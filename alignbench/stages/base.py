@@ -70,8 +70,9 @@ def run(ctx: StageContext) -> None:
                 model, tokenizer, found = _pretrain(ctx, spec, pretrain, log)
                 facts.update(found)
         elif isinstance(spec, HubModel):
-            model, tokenizer = load_hub(spec.name, spec.revision)
-            commit = getattr(model.config, "_commit_hash", None)
+            # The commit that is in the stage's key, whatever the branch is by now.
+            commit = ctx.config["content"] or spec.revision
+            model, tokenizer = load_hub(spec.name, commit)
             facts.update(name=spec.name, revision=spec.revision, commit=commit)
         elif isinstance(spec, PackageModel):
             model, tokenizer = load_policy(package_folder(spec.name))

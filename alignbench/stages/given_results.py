@@ -96,7 +96,7 @@ def _statistics(
         else [f"No judge: no win rates and no ratings. Refusals by {judge['refusals_by']}."]
     )
     found = [
-        *sentinel_flags(estimates, methods, "baseline", baseline),
+        *sentinel_flags(estimates, methods, "baseline", baseline, judge),
         *judge_flags(audit, judge["bill"]),
     ]
     return {

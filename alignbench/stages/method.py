@@ -135,6 +135,7 @@ def _attempt(ctx: StageContext, method: Method) -> Trained:
         meter = Meter(budget, config.get("snapshots", ()))
         snapshots = _Snapshots(ctx.out, policy, meter)
         inputs = _inputs(ctx, method, policy, scratch, log, meter, training, sampler)
+        _bill_reference(ctx, meter)
         stopped_in: str | None = None
         with watch(meter, model, snapshots.take):
             try:
@@ -262,7 +263,12 @@ def _inputs(
         rows = fits(read_jsonl(data / "pairs_proxy.jsonl"))
         scored = _reference_logprobs(ctx, certified)
         pairs = [
-            Pair(row["prompt"], row["chosen"], row["rejected"], scored.get(row["id"]))
+            Pair(
+                row["prompt"],
+                row["chosen"],
+                row["rejected"],
+                scored[row["id"]] if scored is not None else None,
+            )
             for row in rows
         ]
     if Need.PROMPTS in needs:
@@ -271,7 +277,10 @@ def _inputs(
         ctx.note("warning", f"{fits.dropped} prompts too long, left out")
     scorer = None
     if "reward" in ctx.inputs:
-        scorer = RewardScorer.load(ctx.inputs["reward"], config["precision"])
+        # One that is trained on needs weights that small steps can change.
+        refreshed = getattr(method, "online_reward", None) is not None
+        precision = "fp32" if refreshed else config["precision"]
+        scorer = RewardScorer.load(ctx.inputs["reward"], precision)
         _check_same_tokens(policy.tokenizer, scorer.tokenizer)
     labeller = None
     if Need.LABELLER in needs:
@@ -295,10 +304,21 @@ def _inputs(
     )
 
 
-def _reference_logprobs(ctx: StageContext, certified: str) -> dict[str, tuple[float, float]]:
-    """Log-probabilities of pairs by id, as the stage `reference` found them; {} without it."""
+def _bill_reference(ctx: StageContext, meter: Meter) -> None:
+    """Charge for the log-probabilities that the stage `reference` computed once for all.
+
+    Each method that uses them pays in full, as if it had made them: a budget would not be equal if
+    some paid for their reference and others found it done.
+    """
+    if "reference" in ctx.inputs:
+        consumed = json.loads((ctx.inputs["reference"] / "metrics.json").read_text())["consumed"]
+        meter.charge(**{name: consumed[name] for name in ("flops", "tokens_scored")})
+
+
+def _reference_logprobs(ctx: StageContext, certified: str) -> dict[str, tuple[float, float]] | None:
+    """Log-probabilities of pairs by id, as the stage `reference` found them; None without it."""
     if "reference" not in ctx.inputs:
-        return {}
+        return None
     folder = ctx.inputs["reference"]
     start = json.loads((folder / "metrics.json").read_text())["start_digest"]
     if start != certified:

@@ -155,9 +155,7 @@ def _statistics(
         "targets": target_rows(estimates, methods),
         "judge_audit": audit,
         "human": human_record(rows, labels, unused, confidence),
-        "flags": flags(
-            estimates, tests, methods, reward_models, minimum, trainings, audit, judge["bill"]
-        ),
+        "flags": flags(estimates, tests, methods, reward_models, minimum, trainings, audit, judge),
         "verdict": verdict(tests, pairs, methods, estimates, _opinions(judge)),
         "statistics": {
             "confidence": confidence,

@@ -87,15 +87,23 @@ def _propose(ctx: StageContext) -> Record:
 class _Watched:
     """A method whose divergence ends its training and not the stage.
 
-    Everything but `train` is the method's own.
+    Everything else is the method's own. With half the batch it is watched too.
+
+    Attributes:
+        reasons: why it ended, if it diverged; shared with those of half its batch.
     """
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, reasons: list[str]) -> None:
         self.method = method
-        self.reason: str | None = None
+        self.reasons = reasons
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.method, name)
+
+    def with_half_batch(self) -> _Watched | None:
+        """The method's own, watched like this one."""
+        smaller = self.method.with_half_batch()
+        return None if smaller is None else _Watched(smaller, self.reasons)
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Train; weights that are not finite, or an error that comes of them, are a reason."""
@@ -106,8 +114,9 @@ class _Watched:
         except Exception as error:  # anything may follow from NaN; what does not is raised again
             if _finite(policy) and not isinstance(error, FloatingPointError):
                 raise
-            self.reason = f"diverged: {type(error).__name__}: {str(error).strip()[:200]}"
-            meter.finished_early(self.reason)
+            reason = f"diverged: {type(error).__name__}: {str(error).strip()[:200]}"
+            self.reasons.append(reason)
+            meter.finished_early(reason)
 
 
 def _finite(policy: Policy) -> bool:
@@ -115,15 +124,15 @@ def _finite(policy: Policy) -> bool:
 
 
 def _train_and_score(ctx: StageContext, method: Method, record: Record) -> None:
-    watched = _Watched(method)
-    trained = train_row(ctx, cast(Method, watched))
+    reasons: list[str] = []
+    trained = train_row(ctx, cast(Method, _Watched(method, reasons)))
     shutil.rmtree(ctx.out / "snapshots", ignore_errors=True)
     record["consumed"] = trained.metrics["consumed"]
     for name in ("seed", "weights_digest", "budget", "ended", "spent_fraction", "overshoot"):
         record[name] = trained.metrics[name]
-    if watched.reason is None and not _finite(trained.policy):
-        watched.reason = "diverged: weights are not finite"
-    if watched.reason is None:
+    if not reasons and not _finite(trained.policy):
+        reasons.append("diverged: weights are not finite")
+    if not reasons:
         meter = Meter()
         with watch(meter):
             values = _values(ctx, method, trained)
@@ -131,7 +140,7 @@ def _train_and_score(ctx: StageContext, method: Method, record: Record) -> None:
         trained.cost["validation_seconds"] = meter.seconds()
         _summarise(values, record)
     else:
-        record.update(state="failed", reason=watched.reason)
+        record.update(state="failed", reason=reasons[0])
     write_json(ctx.out / "cost.json", trained.cost)
 
 

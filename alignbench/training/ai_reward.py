@@ -37,7 +37,7 @@ def train_ai_reward_then_ppo(
     if meter.exhausted() is not None:
         inputs.note("warning", "rlaif: the reward model has used up the budget; PPO did not start")
         return
-    seen = replace(inputs, reward=RewardScorer.load(folder))
+    seen = replace(inputs, reward=RewardScorer.load(folder, inputs.precision))
     options.ppo.train(policy, seen, meter)
 
 
@@ -71,6 +71,7 @@ def _train_reward_model(
                 "max_prompt_tokens": inputs.max_prompt_tokens,
                 "max_response_tokens": inputs.max_response_tokens,
                 "precision": inputs.precision,
+                "training": inputs.training.model_dump(mode="json"),
             },
             inputs={"data": data, "sft": policy.folder.parent},
             progress=inputs.progress,

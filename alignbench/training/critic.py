@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -56,7 +58,8 @@ class Critic(nn.Module):
             (B, T) float32.
         """
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        raw = self.head(hidden[:, -keep - 1 : -1]).squeeze(-1).float()
+        with torch.autocast(hidden.device.type, enabled=False):  # bf16 would round the values
+            raw = self.head(hidden[:, -keep - 1 : -1].float()).squeeze(-1)
         values: Tensor = self.offset + self.scale * raw
         return values
 
@@ -71,11 +74,18 @@ class CriticTraining:
         learning_rate: at a factor of 1 of the policy's schedule.
         max_grad_norm: of the critic's gradient alone.
         value_clip: half-width of the trust interval of `clipped_value_loss`.
+        autocast: makes the context of a forward pass, in the policy's precision.
     """
 
     def __init__(
-        self, critic: Critic, learning_rate: float, max_grad_norm: float, value_clip: float
+        self,
+        critic: Critic,
+        learning_rate: float,
+        max_grad_norm: float,
+        value_clip: float,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        self.autocast = autocast
         self.critic, self.learning_rate, self.max_grad_norm = critic, learning_rate, max_grad_norm
         self.value_clip = value_clip
         trained = [weight for weight in critic.parameters() if weight.requires_grad]
@@ -83,7 +93,8 @@ class CriticTraining:
 
     def values(self, ids: Tensor, attention: Tensor, keep: int) -> Tensor:
         """(B, T) values, as `Critic` gives them."""
-        return by_length(lambda *batch: (self.critic(*batch),), ids, attention, keep)[0]
+        with self.autocast():
+            return by_length(lambda *batch: (self.critic(*batch),), ids, attention, keep)[0]
 
     def backward(self, inputs: dict[str, Any], pieces: int) -> float:
         """Back-propagate the value loss of a micro-batch, one of `pieces`; returns the loss."""

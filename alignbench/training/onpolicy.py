@@ -371,7 +371,9 @@ def train_on_policy(
         critic = Critic(inputs.reward, inputs.training, inputs.seed)
         critic.to(trainer.accelerator.device)
         rate = method.critic_learning_rate or method.learning_rate
-        trainer.critic = CriticTraining(critic, rate, method.max_grad_norm, method.value_clip)
+        trainer.critic = CriticTraining(
+            critic, rate, method.max_grad_norm, method.value_clip, trainer.accelerator.autocast
+        )
     attach(
         trainer,
         _CriticCallback(trainer),

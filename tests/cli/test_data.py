@@ -62,7 +62,7 @@ def test_check_as_json(pairs: Path, tmp_path: Path) -> None:
     figures = json.loads(done.output)
     assert figures["counts"]["pairs"] == 80
     assert figures["problems"] == []
-    assert figures["lengths"]["prompt"].keys() == {"words", "tokens"}
+    assert figures["lengths"]["prompt"].keys() == {"words", "characters", "tokens"}
 
 
 def test_check_of_data_that_a_run_refuses(
@@ -84,6 +84,35 @@ def test_check_of_a_table_with_names_of_its_own(tmp_path: Path) -> None:
         _raise("check", "x.csv", "--source", "table", "--column", "promt=q", "--column", "chosen")
     assert len(caught.value.problems) == 2
     assert 'did you mean "prompt"' in str(caught.value)
+
+
+def test_check_with_settings(tmp_path: Path, pairs: Path) -> None:
+    small = ("--set", "reward_pairs=10", "--set", "gold_pairs=10", "--json")
+    done = _run("check", pairs, "--source", "preference", *small)
+    assert json.loads(done.output)["splits"]["pairs_proxy"] < 10
+    rows = [{"q": f"Q {i}?", "chosen": "Yes.", "rejected": "No.", "anna": 1, "ben": "chosen",
+             "cleo": "tie" if i % 2 else 2} for i in range(80)]  # fmt: skip
+    table = write(tmp_path / "t.jsonl", rows)
+    labels = ("--column", "prompt=q", "--set", "columns.labels=[anna, ben, cleo]")
+    figures = json.loads(_run("check", table, "--source", "table", *labels, "--json").output)
+    assert figures["agreement"]["pairs"] == 80
+    assert figures["agreement"]["unanimous"] == 50
+    with pytest.raises(UserError) as caught:
+        _raise("check", table, "--source", "table", "--column", "x", "--set", "sede=1", "--set",
+               "seed", "--set", "seed=one")  # fmt: skip
+    assert len(caught.value.problems) == 4
+    assert '--column "x": write OURS=THEIRS' in str(caught.value)
+    assert '--set "seed": write KEY=VALUE' in str(caught.value)
+    assert 'did you mean "seed"' in str(caught.value)
+    assert "--set seed: must be a whole number" in str(caught.value)
+
+
+def test_settings_change_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: Path
+) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "own_model.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert "80 pairs" in _run("check", recipe, "--set", f"data.path={pairs.name}").output
 
 
 def _raise(*arguments: object) -> Any:
@@ -144,10 +173,12 @@ def test_collect_with_a_reward_model(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert f"{len(rows)} pairs" in done.output
     assert rows[0].keys() == {
-        "id", "prompt", "chosen", "rejected", "votes_chosen", "votes_total",
+        "id", "prompt", "chosen", "rejected", "votes_chosen", "votes_total", "model", "labeller",
     }  # fmt: skip
     meta = json.loads((tmp_path / "pairs.jsonl.meta.json").read_text())
     assert meta["labeller"]["kind"] == "reward"
+    assert {row["model"] for row in rows} == {meta["model"]["weights"]}
+    assert {row["labeller"] for row in rows} == {f"reward model {meta['labeller']['name']}"}
     assert meta["model"]["path"].endswith("model")
     assert meta["sampling"]["samples"] == 6
     before = out.read_bytes()
@@ -167,8 +198,10 @@ def test_collect_from_people(tmp_path: Path) -> None:
     write(ranking, rows)
     done = _run("collect", "--ranked", ranking, "--out", out)
     assert done.exit_code == 0, done.output
+    made = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {(row["model"], row["labeller"]) for row in made} == {(rows[0]["model"], "people")}
     expected = sum(len(row["ranks"]) * (len(row["ranks"]) - 1) // 2 for row in rows)
-    assert len(out.read_text().splitlines()) == expected
+    assert len(made) == expected
     assert json.loads((tmp_path / "pairs.jsonl.meta.json").read_text())["labeller"] == {
         "kind": "people", "annotators_at_most": 1,
     }  # fmt: skip

@@ -9,7 +9,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from alignbench.data.collect import Asked, Sampling, pairs, read_prompts, sample, to_rank, write
+from alignbench.data.collect import (
+    Asked,
+    Sampling,
+    complete,
+    pairs,
+    read_prompts,
+    sample,
+    to_rank,
+    write,
+)
 from alignbench.data.preference import find
 from alignbench.data.ranked import read
 from alignbench.errors import UserError
@@ -24,6 +33,7 @@ def _silent(done: int, total: int) -> None:
 
 
 class ByLength:
+    name = "length"
     identity: ClassVar[dict[str, Any]] = {"kind": "length"}
 
     def utilities(self, asked: Sequence[Asked], progress: Any) -> list[list[float | None]]:
@@ -64,6 +74,15 @@ def test_samples_are_whole_different_and_the_same_every_time(tmp_path: Path) -> 
     assert calls[-1] == (12, 12)
     # The folder of a stage that holds it in model/ is the same model.
     assert sample(folder.parent, prompts, HOW, _silent) == (asked, left_out, digest)
+
+
+def test_what_of_the_samples_is_an_answer() -> None:
+    texts = ["a", "a", None, "", "b", "c", None, ""]
+    assert complete(["P", "Q"], texts, 4) == (
+        [Asked("Q", ("b", "c"))],
+        {"answers cut at the limit": 2, "empty answers": 2, "repeated answers": 1,
+             "prompts with fewer than two answers": 1},
+    )  # fmt: skip
 
 
 def test_no_answers_at_all_say_why(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from alignbench.data.dealing import deal, grouped
+from alignbench.data.dealing import deal, grouped, percent
 from alignbench.data.found import Comparison, Example, opening
 
 
@@ -34,6 +34,14 @@ def test_the_scale_counts_rows_of_each_kind() -> None:
     assert {name: len(rows) for name, rows in dealt.files.items()} == {
         "eval_prompts": 6, "pairs": 40,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.5, "50%"), (2 / 3, "67%"), (0.056, "5.6%"), (0.00041, "0.041%"), (0.9996, "99.960%")],
+)
+def test_shares_are_told_apart_from_none_and_all(share: float, told: str) -> None:
+    assert percent(share) == told
 
 
 def test_large_groups_make_files_smaller_until_none_is_empty() -> None:

@@ -10,7 +10,7 @@ from alignbench.data.collect import Asked, pairs
 from alignbench.data.labellers import JudgeLabeller, RewardLabeller, SandboxLabeller, make
 from alignbench.errors import UserError
 from alignbench.judges.base import Answer, Reply
-from tests.tiny import reward_folder
+from tests.tiny import reward_folder, start_folder
 
 
 def _silent(done: int, total: int) -> None:
@@ -26,8 +26,28 @@ def test_the_reward_model_labels_by_its_scores(tmp_path: Path) -> None:
     rows, _ = pairs(asked, labeller, _silent)
     assert sum(row["chosen"] == best for row in rows) == 2
     assert labeller.identity["kind"] == "reward"
-    with pytest.raises(UserError, match="has no model; name the output folder"):
+    with pytest.raises(UserError, match=r"has no config\.json; name a folder that .*export RUN"):
         RewardLabeller.load(tmp_path)
+
+
+def test_an_exported_reward_model_labels_as_the_stage_does(tmp_path: Path) -> None:
+    stage = reward_folder(tmp_path)
+    asked = [Asked("w1", ("good", "w2"))]
+    expected = RewardLabeller.load(stage).utilities(asked, _silent)
+    exported = RewardLabeller.load(stage / "model")
+    assert exported.utilities(asked, _silent) == expected
+    assert exported.name == "reward model model"
+    with pytest.raises(UserError):
+        RewardLabeller.load(start_folder(tmp_path / "policy"))
+
+
+def test_an_answer_too_long_for_the_reward_model_has_no_rating(tmp_path: Path) -> None:
+    labeller = RewardLabeller.load(reward_folder(tmp_path))
+    asked = [Asked("w1", ("w2", "w3 " * 5000)), Asked("w2", ("w3 " * 5000,))]
+    (short, long), (alone,) = labeller.utilities(asked, _silent)
+    assert short is not None
+    assert (long, alone) == (None, None)
+    assert pairs(asked, labeller, _silent) == ([], {"answers without a rating": 2})
 
 
 class Rater:

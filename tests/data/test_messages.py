@@ -64,3 +64,9 @@ def test_finite(value: Any, told: bool) -> None:
 def test_no_list_of_messages(value: Any) -> None:
     with pytest.raises(Malformed, match='"x" must be a list of messages'):
         messages(value, "x")
+
+
+def test_what_is_wrong_inside_a_list_is_named() -> None:
+    value = [*said("a"), ["b"]]
+    with pytest.raises(Malformed, match='"x" must be a list of messages; item 2 is a list'):
+        messages(value, "x")

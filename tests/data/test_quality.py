@@ -51,7 +51,7 @@ def test_duplicates_and_contradictions() -> None:
     ]  # fmt: skip
     found = Found(pairs, [Example("Q", "a"), Example("q!", "a"), Example("Q", "b")])
     assert duplicates(pairs, found) == {
-        "repeated_pairs": 3, "contradicting": 1, "repeated_examples": 1,
+        "exact": 1, "repeated_pairs": 2, "contradicting": 1, "repeated_examples": 1,
         "prompts_with_several_pairs": 1,
     }  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_lengths_in_words_and_tokens() -> None:
     pairs = [Comparison("a " * n, "x", "y z") for n in range(1, 21)]
     told = lengths(Found(pairs), len)
     assert told["prompt"]["words"] == {"mean": 10.5, "median": 10.5, "p95": 19, "longest": 20}
+    assert told["rejected"]["characters"] == {"mean": 3, "median": 3, "p95": 3, "longest": 3}
     assert told["rejected"]["tokens"] == {"mean": 3, "median": 3, "p95": 3, "longest": 3}
     assert "response" not in told
     assert "tokens" not in lengths(Found(pairs))["prompt"]

@@ -10,7 +10,7 @@ import pytest
 from alignbench.data import checks
 from alignbench.data.checks import normalise
 from alignbench.data.found import Comparison, Example, Found, opening
-from alignbench.data.sources import build, pooled
+from alignbench.data.sources import build, find, pooled
 from alignbench.errors import UserError
 from alignbench.recipe.data_sections import (
     SOURCES,
@@ -49,6 +49,26 @@ def test_records_of_one_pair_are_votes_and_the_majority_is_the_label() -> None:
     assert pool.comparisons == [Comparison("Q?", "b", "a", 3, 5)]
     assert pool.skipped == {"pairs with tied votes": 1}
     assert pool.facts == {"records of a pair seen before": 3}
+
+
+def test_exact_duplicates_are_no_votes() -> None:
+    one, other = Comparison("Q?", "a", "b"), Comparison("Q?", "b", "a")
+    pool = pooled(Found([one, one, one, Comparison("R?", "a", "b", 2, 3), one]))
+    assert pool.comparisons == [one, Comparison("R?", "a", "b", 2, 3)]
+    assert pool.skipped == {"exact duplicates": 3}
+    assert pool.facts == {}
+    # Said both ways, and once again: a contradiction, not a majority.
+    pool = pooled(Found([one, other, one]))
+    assert pool.comparisons == []
+    assert pool.skipped == {"exact duplicates": 1, "pairs with tied votes": 1}
+
+
+def test_the_same_of_another_labeller_is_a_vote(tmp_path: Path) -> None:
+    rows = [pair(labeller=name) for name in ("anna", "ben", "anna")]
+    found = find(_config(write(tmp_path / "f.jsonl", rows)))
+    pool = pooled(found)
+    assert [(c.votes_chosen, c.votes_total) for c in pool.comparisons] == [(2, 2)]
+    assert pool.skipped == {"exact duplicates": 1}
 
 
 def test_without_examples_the_answer_that_wins_most_is_one() -> None:

@@ -25,7 +25,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "gpt2": {"vocab_size": 19, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "llama": LLAMA,
     "mistral": {**LLAMA, "sliding_window": 4},
-    "qwen2": LLAMA,
     "qwen3": {**LLAMA, "head_dim": 16},
     "gemma": {**LLAMA, "head_dim": 16},
     "gemma2": {**LLAMA, "head_dim": 16, "sliding_window": 4},

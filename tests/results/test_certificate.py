@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from alignbench.compare import check, compare, same
+from alignbench.engines.opening import _engine_of
 from alignbench.files import read_jsonl, write_jsonl
+from alignbench.recipe.schema import Training
 from alignbench.results.certificate import (
     FIELDS,
     ROW_FIELDS,
@@ -145,6 +147,13 @@ def test_recipe_settings(fake: FakeRun) -> None:
     before = certified(fake)
     assert refusals(before, certified(fake, precision="bf16")) == ["precision"]
     assert refusals(before, certified(fake, profile="gpu")) == ["profile"]
+    assert refusals(before, certified(fake, engine="vllm")) == ["engine"]
+    whole = {"lora": None, "gradient_checkpointing": False}
+    assert refusals(before, certified(fake, training=whole)) == []
+    checkpointed = certified(fake, training={**whole, "gradient_checkpointing": True})
+    assert refusals(before, checkpointed) == ["training.gradient_checkpointing"]
+    sixteen, four = (certified(fake, training={**whole, "lora": {"rank": r}}) for r in (16, 4))
+    assert refusals(before, sixteen) == refusals(sixteen, four) == ["training.lora"]
     assert refusals(before, certified(fake, max_response_tokens=8)) == [
         "decoding.max_response_tokens"
     ]
@@ -161,6 +170,21 @@ def test_recipe_settings(fake: FakeRun) -> None:
     assert refusals(four, eight) == ["tuning.trials"]
     searched = {**trials["tuning"], "search": {}}
     assert refusals(four, certified(fake, tuning=searched)) == []
+
+
+def test_what_an_older_alignbench_did_not_certify_is_unknown(fake: FakeRun) -> None:
+    now = certified(fake)
+    old = {key: value for key, value in now.items() if key not in ("training", "engine")}
+    lines = compare(check(old), check(now)).refusals
+    assert [(line.field, line.status, line.unknown_in) for line in lines] == [
+        ("training", "unknown", "A"),
+        ("engine", "unknown", "A"),
+    ]
+
+
+def test_the_defaults_are_those_of_recipe_and_stages(fake: FakeRun) -> None:
+    assert certified(fake)["training"] == Training().model_dump(mode="json")
+    assert certified(fake)["engine"] == _engine_of({})
 
 
 def test_budgets_are_shared_or_a_rows_own(fake: FakeRun) -> None:

@@ -200,12 +200,12 @@ def test_a_label_against_a_name_that_is_no_row_fits_nothing(fake: FakeRun, tmp_p
     assert human == {"labels": 0, "unused": 2, "rows": []}
 
 
-def table(**rows: float) -> Estimates:
+def table(metric: str = "reward_proxy", /, **rows: float) -> Estimates:
     made = [
         Row(
             name,
             (0,),
-            {"reward_proxy": np.full((1, 4), value) + np.arange(4) / 10},
+            {metric: np.full((1, 4), value) + np.arange(4) / 10},
             {},
             [[(0, "x")]],
             [],
@@ -217,19 +217,26 @@ def table(**rows: float) -> Estimates:
 
 def test_a_scorer_that_likes_sentinels_is_flagged() -> None:
     good = table(sft=5, null_answer=1, padded_answer=4, ppo=6, dpo=7)
-    assert sentinel_flags(good, ["ppo", "dpo"], "sft", "sft") == []
+    assert sentinel_flags(good, ["ppo", "dpo"], "sft", "sft", {}) == []
     # Methods that are worse than SFT are no fault of a scorer that does not like padding.
     fallen = table(sft=9, null_answer=1, padded_answer=8, ppo=6, dpo=7)
-    assert sentinel_flags(fallen, ["ppo", "dpo"], "sft", "sft") == []
+    assert sentinel_flags(fallen, ["ppo", "dpo"], "sft", "sft", {}) == []
     some = table(sft=5, null_answer=1, padded_answer=6.5, ppo=6, dpo=7)
-    [flag] = sentinel_flags(some, ["ppo", "dpo"], "sft", "sft")
+    [flag] = sentinel_flags(some, ["ppo", "dpo"], "sft", "sft", {})
     assert flag["level"] == "warning"
     assert "padded_answer is not below some methods" in flag["message"]
     assert "not below ppo" in flag["message"]
     every = table(sft=5, null_answer=8, padded_answer=1, ppo=6, dpo=7)
-    [flag] = sentinel_flags(every, ["ppo", "dpo"], "sft", "sft")
+    [flag] = sentinel_flags(every, ["ppo", "dpo"], "sft", "sft", {})
     assert flag["level"] == "error"
     assert "null_answer is not below any method" in flag["message"]
+
+
+@pytest.mark.parametrize(("by_rule", "scale"), [(True, "1-10"), (False, "0-10")])
+def test_a_flag_names_gold_reward_by_its_scale(by_rule: bool, scale: str) -> None:
+    estimates = table("reward_gold", sft=5, null_answer=8, padded_answer=1, ppo=6)
+    [flag] = sentinel_flags(estimates, ["ppo"], "sft", "sft", {"gold_simulated": by_rule})
+    assert f"Reward, gold ({scale}) (8.15)" in flag["message"]
 
 
 def test_nobody_leads_where_all_are_equal() -> None:

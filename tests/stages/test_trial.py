@@ -6,7 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pytest
 import torch
@@ -44,8 +44,11 @@ class Shifter(Method):
     steps: int = 3
     end: Literal["well", "nan", "error after nan", "floating point error", "bug"] = "well"
     best_of: int = 0
+    batch: int = 1
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
+        if self.batch > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         ids = torch.tensor([[3, 4, 5, 6]])
         optimizer = torch.optim.SGD(policy.model.parameters(), lr=1e-4)
         for step in range(self.steps):
@@ -60,6 +63,10 @@ class Shifter(Method):
             raise FloatingPointError("loss is inf")
         if "error" in self.end or self.end == "bug":
             raise RuntimeError("what went wrong")
+
+    def with_half_batch(self) -> Self | None:
+        half = self.batch // 2
+        return self.model_copy(update={"batch": half}) if half else None
 
     def decoder(self) -> Mapping[str, Any] | None:
         return {"best_of": self.best_of} if self.best_of else None
@@ -77,7 +84,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def config(number: int = 0, **changes: Any) -> dict[str, Any]:
     options = {name: changes.pop(name) for name in list(changes) if name in Shifter.model_fields}
-    defaults = {"shift": 0.5, "steps": 3, "end": "well", "best_of": 0}
+    defaults = {"shift": 0.5, "steps": 3, "end": "well", "best_of": 0, "batch": 1}
     return {
         "row": "shifter_row",
         "options": {**defaults, **options, "uses": "tests.stages.test_trial:Shifter"},
@@ -192,6 +199,23 @@ def test_a_divergence_is_a_failed_trial_that_is_paid_for(
     assert ("warning", f"trial 0 of shifter_row: {reason}") in notes
     trial, _, _ = run(folders, tmp_path, 1)  # the search goes on
     assert trial["state"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("well", None),
+        ("error after nan", "diverged: RuntimeError: what went wrong"),
+        ("floating point error", "diverged: FloatingPointError: loss is inf"),
+    ],
+)
+def test_a_divergence_after_too_little_memory_is_a_failed_trial_too(
+    end: str, reason: str | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    trial, _, notes = run(folders, tmp_path, end=end, batch=4)
+    assert trial["reason"] == reason
+    assert trial["state"] == ("complete" if reason is None else "failed")
+    assert [kind for kind, _ in notes].count("substitution") == 2
 
 
 def test_a_bug_is_no_divergence(folders: dict[str, Path], tmp_path: Path) -> None:

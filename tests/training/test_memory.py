@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from alignbench.models.load import load_policy
 from alignbench.recipe.schema import Sft
 from alignbench.training.memory import halving, is_out_of_memory, with_half_batch
 
@@ -89,6 +90,42 @@ def test_an_odd_micro_batch_cannot_be_halved() -> None:
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         with_half_batch(Sft(learning_rate=1e-3, batch_size=1), lambda *_: None, train)
+
+
+ROLLOUT = {"learning_rate": 1e-3, "prompts_per_rollout": 2, "samples_per_prompt": 2, "rollouts": 2}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "can"),
+    [
+        ("dpo", {"learning_rate": 1e-3, "batch_size": 4}, True),
+        ("simpo", {"learning_rate": 1e-3, "batch_size": 4}, True),
+        ("kto", {"learning_rate": 1e-3, "batch_size": 4}, False),
+        ("dpo", {"learning_rate": 1e-3, "batch_size": 3}, False),
+        ("grpo", ROLLOUT, True),
+        ("grpo", {**ROLLOUT, "loss": "bnpo"}, False),
+        ("grpo", {**ROLLOUT, "gradient_accumulation": 4}, False),
+        ("reinforce", ROLLOUT, True),
+        ("online_dpo", ROLLOUT, True),
+        ("ppo", ROLLOUT, False),
+    ],
+)
+def test_only_methods_whose_update_does_not_depend_on_the_micro_batch_halve_it(
+    row: str, options: dict[str, Any], can: bool, world: dict[str, Path], tmp_path: Path
+) -> None:
+    from alignbench.methods.registry import resolve
+    from tests.training.small_world import run_method
+
+    half = resolve(row, options).with_half_batch()
+    assert (half is not None) == can
+    if half is None:
+        return
+    weights = []
+    for n, method in enumerate((options, half.model_dump(exclude_unset=True))):
+        out, _ = run_method(tmp_path / f"out{n}", world, row, method)
+        weights.append(load_policy(out / "model")[0].state_dict())
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], atol=1e-5), name
 
 
 class TestStage:

@@ -89,7 +89,12 @@ def test_stage_scores_what_methods_train_on(world: dict[str, Path], tmp_path: Pa
             tmp_path / "dpo", {**world, "reference": out}, "dpo", {"learning_rate": 1e-3}
         )
     assert all(reference is None for reference, _ in seen)
-    assert json.loads((trained / "metrics.json").read_text())["consumed"]["tokens_scored"] == 0
+    # It pays for them as if it had computed them, so that equal budgets are equal.
+    bill = json.loads((trained / "metrics.json").read_text())["consumed"]
+    assert bill["tokens_scored"] == record["consumed"]["tokens_scored"]
+    live, _ = run_method(tmp_path / "live", world, "dpo", {"learning_rate": 1e-3})
+    theirs = json.loads((live / "metrics.json").read_text())["consumed"]
+    assert bill["flops"] == pytest.approx(theirs["flops"], rel=0.05)  # padding differs
 
 
 def test_log_probabilities_of_another_start_are_refused(
