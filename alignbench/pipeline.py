@@ -250,7 +250,13 @@ def _report(
             "alignbench.stages.cards:run",
             {},
             {"results": "results"},
-            ("alignbench.results", "alignbench.leaderboard.texts", *FILES),
+            (
+                "alignbench.results",
+                "alignbench.leaderboard.texts",
+                "alignbench.data.reading",
+                "alignbench.scoring.records",
+                *FILES,
+            ),
         ),
         Stage(
             "report",

@@ -22,7 +22,6 @@ from typing import Any
 PROMPT, RESPONSE = 96, 64
 LORA = {"lora": {"rank": 16}, "gradient_checkpointing": False}
 CHECKPOINTS = {"lora": None, "gradient_checkpointing": True}
-BOTH = {"lora": {"rank": 16}, "gradient_checkpointing": True}
 
 
 def cases(rows: int) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -40,12 +39,10 @@ def cases(rows: int) -> dict[str, tuple[str, dict[str, Any]]]:
         "dpo, shared reference": ("dpo", pairs),
         "dpo, live reference": ("dpo_live", pairs),
         "kto": ("kto", pairs),
-        "orpo": ("orpo", pairs),
         "grpo, no KL": ("grpo", {**rollout, "kl_coef": 0.0}),
         "grpo": ("grpo", {**rollout, "kl_coef": 0.04}),
         "reinforce": ("reinforce", rollout),
-        "ppo": ("ppo", rollout),
-        "online_dpo": ("online_dpo", rollout),
+        "ppo": ("ppo", {**rollout, "minibatches": 1, "epochs": 1}),
     }
 
 
@@ -158,7 +155,7 @@ def main() -> None:
     if asked.case:
         measure(asked.world, asked.case, asked.training, asked.rows, asked.precision)
         return
-    ways = {"full": {}, "LoRA": LORA, "full, checkpoints": CHECKPOINTS, "LoRA, checkpoints": BOTH}
+    ways = {"full": {}, "LoRA": LORA, "checkpoints": CHECKPOINTS}
     with tempfile.TemporaryDirectory() as folder:
         world = Path(folder)
         make_world(world, asked.model, asked.rows)
