@@ -90,7 +90,10 @@ def make_world(folder: Path, model: str, rows: int) -> None:
     reference.mkdir()
     write_jsonl(reference / "logprobs.jsonl", known)
     digest = json.loads((folder / "sft" / "metrics.json").read_text())["weights_digest"]
-    (reference / "metrics.json").write_text(json.dumps({"start_digest": digest}))
+    nothing = {"flops": 0, "tokens_scored": 0}
+    (reference / "metrics.json").write_text(
+        json.dumps({"start_digest": digest, "consumed": nothing})
+    )
 
 
 def measure(world: Path, name: str, training: Any, rows: int, precision: str) -> None:
