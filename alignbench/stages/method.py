@@ -261,16 +261,7 @@ def _inputs(
     prompts: list[str] = []
     if Need.PAIRS in needs:
         rows = fits(read_jsonl(data / "pairs_proxy.jsonl"))
-        scored = _reference_logprobs(ctx, certified)
-        pairs = [
-            Pair(
-                row["prompt"],
-                row["chosen"],
-                row["rejected"],
-                scored[row["id"]] if scored is not None else None,
-            )
-            for row in rows
-        ]
+        pairs = _pairs(rows, _reference_logprobs(ctx, certified))
     if Need.PROMPTS in needs:
         prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
@@ -302,6 +293,19 @@ def _inputs(
         progress=ctx.progress,
         note=ctx.note,
     )
+
+
+def _pairs(rows: Sequence[Record], scored: dict[str, tuple[float, float]] | None) -> list[Pair]:
+    """Preference pairs, with the reference's log-probabilities where they were computed."""
+    return [
+        Pair(
+            row["prompt"],
+            row["chosen"],
+            row["rejected"],
+            scored[row["id"]] if scored is not None else None,
+        )
+        for row in rows
+    ]
 
 
 def _bill_reference(ctx: StageContext, meter: Meter) -> None:
