@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from alignbench.data.dataset import VALID_SHARE
 from alignbench.machine import hub_folder
 from alignbench.metering.budget import Budget
 from alignbench.metering.currencies import COUNTED
@@ -24,8 +25,6 @@ from alignbench.models.package import converted_folder
 from alignbench.recipe.schema import Recipe
 
 ASSUMPTION = "prompts and answers taken as half as long as they may be; padding not foreseen"
-VALID_SHARE = 1 / 6
-"""Of held-out examples and pairs on top of those trained on, as the data stages make them."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ FILES = (
     "eval_prompts",
 )
 """Files of every source; the sandbox adds ``corpus``."""
+VALID_SHARE = 1 / 6
+"""Size of a validation part, on top of what the recipe asks for."""
 
 
 @dataclass

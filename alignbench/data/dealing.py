@@ -11,12 +11,10 @@ from fractions import Fraction
 from typing import Literal
 
 from alignbench.data.checks import normalise
-from alignbench.data.dataset import Row, numbered
+from alignbench.data.dataset import VALID_SHARE, Row, numbered
 from alignbench.data.found import Comparison, Example, opening
 from alignbench.recipe.data_sections import ExternalData
 
-VALID_SHARE = 0.1
-"""Size of the validation parts, on top of what the recipe asks for."""
 Kind = Literal["prompts", "examples", "pairs"]
 
 

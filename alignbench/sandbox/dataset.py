@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from statistics import fmean
 
-from alignbench.data.dataset import PREFERENCE_FILES, Dataset, Row, numbered
+from alignbench.data.dataset import PREFERENCE_FILES, VALID_SHARE, Dataset, Row, numbered
 from alignbench.recipe.data_sections import SandboxData
 from alignbench.sandbox import corpus
 from alignbench.sandbox.annotators import votes_for_first
@@ -20,8 +20,6 @@ HARMFUL = "harmful"
 """The family of requests that deserve a refusal."""
 HELDOUT_DOCUMENTS = 300
 PAIRS_PER_PROMPT = 2
-VALID_SHARE = 1 / 6
-"""Size of the validation part, on top of what the recipe asks for."""
 PAIR_STYLES = (SFT, GOOD, POOR)
 PAIR_WEIGHTS = (0.5, 0.25, 0.25)
 GARBLED_SHARE = 0.16
