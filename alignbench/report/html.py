@@ -1,8 +1,6 @@
 """One self-contained HTML file from a results.json and some sampled responses.
 
-The page has no script and loads nothing, so it can be mailed, archived and printed. Everything a
-model, a prompt or a recipe wrote is hostile: the template escapes every expression, invisible and
-bidirectional control characters are made visible, and a Content-Security-Policy forbids the rest.
+See `report.page` for what makes it safe.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from alignbench.files import write_atomic
 from alignbench.report.cost import cost_section
 from alignbench.report.health import health_section
 from alignbench.report.judge import judge_section, percent
+from alignbench.report.page import render
 from alignbench.report.plots import Geometry, curve_plot, interval_plot
 from alignbench.report.quality import quality_section
-from alignbench.report.reveal import reveal
 from alignbench.report.tuning import tuning_section
 from alignbench.results.metrics import METRIC, METRICS, Metric, label, simulated
 from alignbench.results.observations import PERPLEXITIES
@@ -52,17 +50,8 @@ def write_report(
 
 def render_report(results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] | None) -> str:
     """The HTML text; see `write_report`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("alignbench.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: reveal(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        "report.html.jinja",
         results=results,
         confidence=f"{100 * results['statistics']['confidence']:.0f} %",
         table=_table(results),
