@@ -103,10 +103,12 @@ class Wandb:
             reinit="create_new",
             settings=wandb.Settings(console="off", silent=True),
         )
-        return _WandbCurve(run, own)
+        return _RunCurve(run, own)
 
 
-class _WandbCurve:
+class _RunCurve:
+    """A run of W&B or of trackio, which follows it in this."""
+
     def __init__(self, run: Any, own: str) -> None:
         self._run, self.id = run, own
 
@@ -171,15 +173,4 @@ class Trackio:
         own = known or f"{name} {key[:8]}"
         project = os.environ.get("TRACKIO_PROJECT", PROJECT)
         run = trackio.init(project=project, name=own, resume="allow")
-        return _TrackioCurve(run, own)
-
-
-class _TrackioCurve:
-    def __init__(self, run: Any, own: str) -> None:
-        self._run, self.id = run, own
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self, finished: bool) -> None:
-        self._run.finish()
+        return _RunCurve(run, own)
