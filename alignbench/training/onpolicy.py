@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from alignbench.metering.meter import Meter
     from alignbench.methods.onpolicy import Online
 
-LOGPROB_TOLERANCE = {"fp32": 1e-3, "bf16": 0.5, "fp16": 0.1}
-"""Largest difference allowed between a token's log-probability when sampled and when trained on;
-cached and uncached forwards differ by rounding only."""
+LOGPROB_TOLERANCE = {"fp32": 1e-3, "bf16": 0.3, "fp16": 0.1}
+"""Largest difference allowed between the log-probabilities of a row's tokens when sampled and when
+trained on, as a mean over the row; cached and uncached forwards differ by rounding only. In bf16
+single tokens differ by 0.2 to 0.6 by rounding alone, a row of SmolLM2-135M by 0.05 on average at
+most, and by 0.7 and more where positions or padding are wrong."""
 
 
 class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -72,7 +74,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         self.reward = self.online_reward or inputs.reward
         self.critic: CriticTraining | None = None
         self.rollouts_done = 0
-        self.max_logprob_error: float | None = None
+        self.logprob_error: float | None = None
         self._answers = Answers([], [], [], [])
         self._temperatures = torch.empty(0)  # of the rows that TRL asks log-probabilities of
         self._raw_scores = self._scores = torch.empty(0)
@@ -135,7 +137,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         reference_logprobs = batch.get("ref_per_token_logps")
         values = None
         with torch.no_grad():
-            if self.max_logprob_error is None:
+            if self.logprob_error is None:
                 self._check_logprobs(ids, attention, logprobs, mask)
             if self.method.holds_reference:
                 with self.accelerator.autocast():
@@ -185,15 +187,17 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         Each row at its own temperature; rows that others sampled are not compared.
         """
         own = self._answers.on_policy(ids.device)
-        trained, _ = tempered_logprobs(
-            self.model, ids[own], attention[own], sampled.size(1), self._temperatures[own]
-        )
-        self.max_logprob_error = float(((trained - sampled[own]) * mask[own]).abs().max())
+        with self.accelerator.autocast():
+            trained, _ = tempered_logprobs(
+                self.model, ids[own], attention[own], sampled.size(1), self._temperatures[own]
+            )
+        apart = ((trained - sampled[own]) * mask[own]).abs().sum(dim=1)
+        self.logprob_error = float((apart / mask[own].sum(dim=1).clamp(min=1)).max())
         limit = LOGPROB_TOLERANCE[self.inputs.precision]
-        if self.max_logprob_error > limit:
+        if self.logprob_error > limit:
             raise RuntimeError(
-                f"log-probabilities of rollout and training differ by {self.max_logprob_error:.2g} "
-                f"(limit {limit}): positions, padding or dropout differ between the two"
+                f"log-probabilities of rollout and training differ by {self.logprob_error:.2g} a "
+                f"token (limit {limit}): positions, padding or dropout differ between the two"
             )
 
     def _set_behaviour(
@@ -382,6 +386,6 @@ def train_on_policy(
     )
     set_seed(inputs.seed)
     trainer.train()
-    inputs.facts["rollout_logprob_error"] = trainer.max_logprob_error
+    inputs.facts["rollout_logprob_error"] = trainer.logprob_error
     if meter.exhausted() is None:
         meter.finished_early(f"all rollouts done (rollouts: {method.rollouts})")
