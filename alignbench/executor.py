@@ -79,7 +79,7 @@ def execute(
     (out / "manifests").mkdir(exist_ok=True)
     store.clean()
     planned = plan(stages, store)
-    with Display(console, planned, jobs) as display:
+    with Display(console, planned, jobs, out) as display:
         run = _Run(planned, store, out, jobs, display, tracking)
         try:
             with Pool(out / "logs", offline) as pool:
@@ -220,13 +220,13 @@ class _Run:
 
     def _note(self, name: str, kind: str, message: str) -> None:
         self.notes.setdefault(name, []).append({"kind": kind, "message": message})
-        self.display.say(f"{name}: {kind}: {message}")
+        self.display.note(name, kind, message)
 
     def _launch(self, item: PlannedStage, slots: int, pool: Pool) -> None:
         stage, inputs = item.stage, self._inputs(item)
         folder = self.store.temporary(kind_of(stage.name), item.key)
         self.active[stage.name] = _Active(item, inputs, folder, slots)
-        self.display.started(stage.name)
+        self.display.started(stage.name, folder)
         pool.start(
             Job(
                 name=stage.name,
@@ -289,7 +289,8 @@ class _Run:
             self.tracking.finished(name, item.key, artifact.folder)
         if cached:
             for note in artifact.manifest["notes"]:
-                self.display.say(f"{name}: {note['kind']}: {note['message']}")
+                self.display.note(name, note["kind"], note["message"])
+        self.display.look_at(name, artifact, self._inputs(item).get("reward"))
 
     def _fail(self, active: _Active, failed: Failed) -> None:
         name = active.item.stage.name

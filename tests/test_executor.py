@@ -441,15 +441,6 @@ def test_time_left_by_hand() -> None:
     assert display.seconds_left(0) == 8  # (4 + 6 + 6) / 2
 
 
-def test_bars_on_a_terminal(tmp_path: Path) -> None:
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, width=120)
-    stages = [stage("train/ppo/0", "chatter")]
-    execute(stages, Store(tmp_path / "store"), tmp_path / "out", 1, console)
-    assert "all stages" in shown.getvalue()
-    assert "train/ppo/0: finished in" in shown.getvalue()
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

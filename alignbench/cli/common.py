@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,16 +108,21 @@ def finished_run(run: str) -> tuple[Path, Mapping[str, Any]]:
 
 
 def make_console() -> Console:
-    """The console for standard output; wide where its width is unknown, as in a pipe or a file."""
+    """The console for standard output; wide where its width is unknown, as in a pipe or a file.
+
+    Without a terminal there are no control characters, whatever FORCE_COLOR asks for: what moves
+    the cursor makes a CI log unreadable.
+    """
     from rich.console import Console
 
     class PipeConsole(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # for `cli.dispatch`; rich would exit with 1, a regression's code
 
-    console = PipeConsole(highlight=False)
+    forced = None if sys.stdout.isatty() else False
+    console = PipeConsole(highlight=False, force_terminal=forced)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = PipeConsole(highlight=False, width=PLAIN_WIDTH)
+        console = PipeConsole(highlight=False, force_terminal=forced, width=PLAIN_WIDTH)
     return console
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alignbench.cli.common import make_console, say, show_table, warn
+from alignbench.cli.common import make_console, say, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @click.argument("run")
-def command(run: str) -> None:
+@click.option("--follow", is_flag=True, help="Watch a running one until it ends.")
+def command(run: str, follow: bool) -> None:
     """Show the results of a run, or how far it has come.
 
     RUN is a run folder, or its name below runs/.
@@ -27,14 +28,16 @@ def command(run: str) -> None:
 
     folder = find_run(run)
     record = load_record(folder)
-    warnings = verify(folder, record)
     console = make_console()
-    header = f"Recipe {record['recipe']}, profile {record['profile']}: {record['state']}"
-    say(console, header)
+    if follow and record["state"] == "running":
+        from alignbench.terminal import watch
+
+        watch.follow(console, folder)
+        record = load_record(folder)
+    warnings = verify(folder, record)
+    say(console, f"Recipe {record['recipe']}, profile {record['profile']}: {record['state']}")
     if record["state"] != "finished":
-        for line in (record.get("message") or "").splitlines():
-            say(console, line)
-        _status(console, folder, record)
+        _how_far(console, folder, record)
         return
     render_table(console, load(folder / "results.json"))
     say(console, f"Report: {folder / 'report.html'}")
@@ -42,32 +45,20 @@ def command(run: str) -> None:
         warn(warning)
 
 
-def _status(console: Console, folder: Path, record: Mapping[str, Any]) -> None:
-    """Which stages have a manifest with the key of this run, and how long they took."""
-    from alignbench.progress import duration
+def _how_far(console: Console, folder: Path, record: Mapping[str, Any]) -> None:
+    """The tree of an unfinished run, what its stages told, and why it ended if it did."""
+    from alignbench.terminal import watch
+    from alignbench.terminal.text import said_line, tell
+    from alignbench.terminal.tree import print_tree
 
-    rows = []
-    finished = 0
-    for stage in record["stages"]:
-        manifest = _manifest(folder, stage["stage"])
-        done = manifest.get("key") == stage["key"]
-        finished += done
-        took = duration(manifest["seconds"]) if done else "–"
-        rows.append((stage["stage"], "finished" if done else "not finished", took))
-    show_table(console, ("stage", "state", "took"), rows)
-    say(console, f"{finished} of {len(record['stages'])} stages finished")
-
-
-def _manifest(folder: Path, stage: str) -> Mapping[str, Any]:
-    """A stage's manifest; nothing where there is none that can be read."""
-    import json
-
-    from alignbench.run_folder import manifest_name
-
-    path = folder / "manifests" / manifest_name(stage)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        known = {"key": manifest["key"], "seconds": float(manifest["seconds"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    return known
+    snapshot = watch.snapshot_of(folder, record)
+    print_tree(console, snapshot)
+    for said in snapshot.notes:
+        tell(console, said_line(said))
+    if (silent := watch.silence(snapshot, record)) is not None:
+        say(console, silent)
+    message = str(record.get("message") or "")
+    for line in message.splitlines():
+        say(console, line)
+    if record["state"] in ("failed", "interrupted") and "the same command" not in message:
+        say(console, "Finished stages are kept: the same command continues from there.")

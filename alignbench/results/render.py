@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alignbench.errors import printable
 from alignbench.metering.currencies import LABELS
-from alignbench.results.metrics import METRICS, Metric, label, simulated
+from alignbench.results.metrics import METRIC, METRICS, Metric, label, simulated
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +15,23 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 SYMBOLS = {"met": "✓", "missed": "✗", "not separable": "≈", "unknown": UNKNOWN}
-_ASCII = str.maketrans({"–": "-", "±": "~", "✓": "+", "✗": "x", "≈": "?", "≥": ">", "≤": "<"})
+GROUPS = {
+    "Reward": ("reward_proxy", "reward_gold", "reward_gold_rm", "reward_model"),
+    "Language": (
+        *("perplexity", "perplexity_reference"),
+        *("distinct_1", "distinct_2", "distinct_3", "self_bleu"),
+    ),
+    "Ratings": ("helpful", "harmless", "honest"),
+    "Win rate": ("win_rate_vs_base", "win_rate_vs_sft", "win_rate_vs_baseline"),
+    "Length and drift": ("length", "characters", "kl_from_sft"),
+    "Safety": ("refusal_rate", "over_refusal_rate", "harmful_rate"),
+}
+"""Heading -> its metrics, in the table on a terminal; any other metric comes last."""
+_ASCII = str.maketrans(
+    {"–": "-", "±": "~", "✓": "+", "✗": "x", "≈": "?", "≥": ">", "≤": "<", "…": "."}
+)
+Line = tuple[str, Mapping[str, str] | None]
+"""Label and model -> cell; a heading has no cells."""
 
 
 def render_table(console: Console, results: Mapping[str, Any]) -> None:
@@ -35,18 +52,7 @@ def render_table(console: Console, results: Mapping[str, Any]) -> None:
             "bold red" if flag["level"] == "error" else "yellow",
         )
     cells = {(row["model"], row["metric"]): row for row in results["rows"]}
-    best = results["statistics"]["best"]
-    lines = [
-        (
-            _label(metric, results),
-            {
-                model: _cell(cells.get((model, metric.name)), metric, best)
-                for model in results["models"]
-            },
-        )
-        for metric in METRICS
-        if any(name == metric.name for _, name in cells)
-    ]
+    lines = _metric_lines(results, cells)
     title = f"{results['recipe']['name']} (profile {results['profile']})"
     _print_blocks(console, title, results["models"], lines)
     say(f"±: half of the {confidence} interval.  *: better than every other model, separably.")
@@ -66,6 +72,31 @@ def render_table(console: Console, results: Mapping[str, Any]) -> None:
         say(sentence)
     for note in results["notes"]:
         say(f"{note['kind']}: {note['message']}", "dim")
+
+
+def _metric_lines(
+    results: Mapping[str, Any], cells: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> list[Line]:
+    """The measured metrics, every group below its heading."""
+    best = results["statistics"]["best"]
+    measured = {name for _, name in cells}
+    grouped = {name for names in GROUPS.values() for name in names}
+    others = tuple(metric.name for metric in METRICS if metric.name not in grouped)
+    lines: list[Line] = []
+    for heading, names in {**GROUPS, "Other": others}.items():
+        found = [METRIC[name] for name in names if name in measured]
+        lines += [(heading, None)] if found else []
+        lines += [
+            (
+                f" {_label(metric, results)}",
+                {
+                    model: _cell(cells.get((model, metric.name)), metric, best)
+                    for model in results["models"]
+                },
+            )
+            for metric in found
+        ]
+    return lines
 
 
 def _beside_the_table(results: Mapping[str, Any]) -> Iterator[str]:
@@ -97,11 +128,11 @@ def _cell(row: Mapping[str, Any] | None, metric: Metric, best: Mapping[str, str 
     return f"{text}±{(row['high'] - row['low']) / 2:.{metric.decimals}f}"
 
 
-def _target_lines(targets: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, str]]]:
+def _target_lines(targets: Sequence[Mapping[str, Any]]) -> list[Line]:
     lines: dict[str, dict[str, str]] = {}
     for target in targets:
         lines.setdefault(target["target"], {})[target["model"]] = _target_cell(target)
-    return list(lines.items())
+    return [*lines.items()]
 
 
 def _target_cell(target: Mapping[str, Any]) -> str:
@@ -114,23 +145,32 @@ def _target_cell(target: Mapping[str, Any]) -> str:
 
 
 def _print_blocks(
-    console: Console,
-    title: str,
-    models: Sequence[str],
-    lines: Sequence[tuple[str, Mapping[str, str]]],
+    console: Console, title: str, models: Sequence[str], lines: Sequence[Line]
 ) -> None:
     label = max(len(text) for text, _ in lines)
-    cell = max(len(text) for _, texts in lines for text in (*texts, *texts.values()))
+    widest = max(8, console.width - label - 4)
+    heads = {model: _shortened(printable(model), widest) for model in models}
+    figures = (text for _, texts in lines if texts for text in texts.values())
+    cell = max(len(text) for text in (*heads.values(), *figures))
     fit = max(1, (console.width - label - 2) // (cell + 2))
     for number, block in enumerate(_blocks(models, fit)):
-        table = _table(_for(console, title) if number == 0 else None, block)
+        heading = _for(console, title) if number == 0 else None
+        table = _table(heading, [_for(console, heads[model]) for model in block])
         for text, texts in lines:
-            row = [text, *(texts.get(model, UNKNOWN) for model in block)]
-            table.add_row(*(_escaped(_for(console, entry)) for entry in row))
+            row = [text, *("" if texts is None else texts.get(m, UNKNOWN) for m in block)]
+            style = "bold" if texts is None else ""
+            table.add_row(*(_escaped(_for(console, entry)) for entry in row), style=style)
         console.print(table)
 
 
-def _table(title: str | None, models: Sequence[str]) -> Table:
+def _shortened(name: str, width: int) -> str:
+    """A name without its middle where it is longer than `width`: numbers are never cut for it."""
+    if len(name) <= width:
+        return name
+    return f"{name[: width - width // 2 - 1]}…{name[len(name) - width // 2 :]}"
+
+
+def _table(title: str | None, heads: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -142,8 +182,8 @@ def _table(title: str | None, models: Sequence[str]) -> Table:
         collapse_padding=True,
     )
     table.add_column("", no_wrap=True)
-    for model in models:
-        table.add_column(_escaped(model), justify="right", no_wrap=True)
+    for head in heads:
+        table.add_column(_escaped(head), justify="right", no_wrap=True)
     return table
 
 
@@ -156,7 +196,10 @@ def _blocks(models: Sequence[str], fit: int) -> Iterator[Sequence[str]]:
 
 
 def _for(console: Console, text: str) -> str:
-    return text if "utf" in console.encoding.lower() else text.translate(_ASCII)
+    encoding = console.encoding
+    if "utf" in encoding.lower():
+        return text
+    return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _escaped(text: str) -> str:
