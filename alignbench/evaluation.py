@@ -1,6 +1,6 @@
 """The stages that sample, score and judge the rows of the table.
 
-    train -> generate -> score, judge; train -> curve
+    train -> generate -> score, judge; all of generate -> matches; train -> curve
 
 Sentinels (`stages.sentinels`) are answers that no model gave; they are scored and judged like rows.
 """
@@ -177,9 +177,33 @@ def evaluation_stages(recipe: Recipe, row: Evaluated, judge: Mapping[str, Any]) 
     return stages
 
 
+def match_stages(recipe: Recipe, judge: Mapping[str, Any]) -> list[Stage]:
+    """The judge's comparisons of the methods with each other, where it is to make them.
+
+    One stage for all pairs: a judge that must see the answers beforehand sees each once, and a
+    model's verdicts are kept one by one anyway.
+    """
+    if not (recipe.judge.between_methods and len(recipe.methods) > 1):
+        return []
+    rows = [row for row in evaluated_rows(recipe) if row.name in recipe.methods]
+    answers = {row.responses: row.responses for row in rows}
+    return [
+        Stage(
+            "matches",
+            "alignbench.stages.matches:run",
+            {**judge, "rows": [[row, recipe.seeds] for row in recipe.methods]},
+            {**answers, "reward_gold": "reward/gold"},
+            (*SCORERS, "alignbench.stages.judge"),
+        )
+    ]
+
+
 def judge_config(section: BaseModel) -> dict[str, Any]:
-    """The judge's section, and the digest of what its model's folder holds."""
-    dump = section.model_dump(mode="json")
+    """The judge's section, and the digest of what its model's folder holds.
+
+    Without whether it compares methods: that decides which stages there are, and none of them.
+    """
+    dump = section.model_dump(mode="json", exclude={"between_methods"})
     content = judge_content(dump["model"], dump["revision"]) if dump["kind"] == "local" else None
     return {"judge": dump, "content": content}
 
@@ -247,7 +271,8 @@ def judge_questions(recipe: Recipe) -> int:
     """Most questions that a run asks its judge; 0 for a rule, which costs nothing.
 
     Each judged answer is rated by three rubrics and for refusal, and compared twice with Base's and
-    twice with SFT's (those two only with each other).
+    twice with SFT's (those two only with each other), and twice with every other method's of the
+    same seed (by place in the list) where the judge is to compare methods.
     """
     judge = recipe.judge
     if isinstance(judge, RuleJudge):
@@ -258,7 +283,9 @@ def judge_questions(recipe: Recipe) -> int:
     )
     rows = len(evaluated_rows(recipe))
     repeated = 0 if judge.kind == "local" else judge.audit_repeats
-    return answers * (8 * rows - 4) + min(judge.audit_pairs, answers) * repeated
+    methods = len(recipe.methods) if judge.between_methods else 0
+    matches = methods * (methods - 1) * len(recipe.seeds)
+    return answers * (8 * rows - 4 + matches) + min(judge.audit_pairs, answers) * repeated
 
 
 def human_stages(path: str | None) -> list[Stage]:

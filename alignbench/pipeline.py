@@ -1,7 +1,8 @@
 """The whole run, as a list of stages in the order of their needs.
 
     data -> base -> sft -> reward/... -> (trial/<method>/<k>) -> train/<method>/<seed>
-    train -> generate -> score, judge; train -> curve; all of them -> results -> cards, report
+    train -> generate -> score, judge, matches; train -> curve
+    all of them -> results -> cards, report
 
 Stages talk through files only; `stage.Stage` says what one is, `executor.execute` runs them.
 """
@@ -23,6 +24,7 @@ from alignbench.evaluation import (
     human_stages,
     judge_config,
     limits,
+    match_stages,
 )
 from alignbench.machine import version_of
 from alignbench.metering.currencies import TIME
@@ -52,7 +54,8 @@ def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
     evaluation = [stage for row in rows for stage in evaluation_stages(recipe, row, judge)]
     # The judge compares every row with base and SFT: all answers come before the first verdict.
     evaluation.sort(key=lambda stage: not stage.name.startswith("generate/"))
-    stages = [*shared, *_training(recipe), *evaluation, *human_stages(recipe.human_labels)]
+    evaluation += [*match_stages(recipe, judge), *human_stages(recipe.human_labels)]
+    stages = [*shared, *_training(recipe), *evaluation]
     return [*stages, *_report(recipe, rows, stages, notes)]
 
 
@@ -210,13 +213,14 @@ def _report(
         "generate",
         "score",
         "judge",
+        "matches",
         "reward",
         "curve",
         "trial",
         "human",
     )
     gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in kinds}
-    responses = {n: n for n in gathered if n.startswith("generate/")}
+    shown = {n: n for n in gathered if n.startswith(("generate/", "score/", "judge/"))}
     config = {
         "recipe": recipe.model_dump(mode="json"),
         "rows": [[row.name, row.seed] for row in rows],
@@ -261,8 +265,15 @@ def _report(
         Stage(
             "report",
             "alignbench.stages.report:run",
-            {},
-            {"data": "data", "results": "results", **responses},
-            ("alignbench.report", "alignbench.results", *FILES),
+            {"charts": {name: version_of(name) for name in ("altair", "vl-convert-python")}},
+            {"data": "data", "results": "results", **shown},
+            (
+                "alignbench.report",
+                "alignbench.results",
+                "alignbench.leaderboard.texts",
+                "alignbench.judges.base",
+                "alignbench.metering.currencies",
+                *FILES,
+            ),
         ),
     ]

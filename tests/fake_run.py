@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class FakeRun:
     """Folders for rows base, sft, sft_copy and `methods`, with effects that are known.
 
     A response's gold reward is 5 + the prompt's own part + the row's `effects` entry + noise, in
-    1..10; verdicts compare these; the proxy reward adds 0.5.
+    1..10; verdicts compare these; the proxy reward adds 0.5, up to 10.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class FakeRun:
 
     def _score(self, row: str, gold: float, prompt: int) -> Record:
         return {
-            "reward_proxy": gold + 0.5,
+            "reward_proxy": min(gold + 0.5, 10.0),
             "reward_proxy_raw": gold - 5,
             "reward_gold_rm": gold,
             "reward_gold_rm_raw": gold - 5,
@@ -220,6 +221,32 @@ class FakeRun:
             "bill": {**bill, "cost": None},
         }
         _json(folder / "judge.json", who)
+
+    def match(self) -> None:
+        """Let the judge compare the methods with each other, as the stage `matches` does."""
+        folder = self.folder("matches")
+        (folder / "verdicts").mkdir()
+        seeds: dict[str, list[int]] = {}
+        for row, seed in self.rows:
+            if row not in ("base", "sft", "sft_copy"):
+                seeds.setdefault(row, []).append(seed)
+        for a, b in combinations(seeds, 2):
+            lines = [
+                self._met((a, own), (b, other), i, k)
+                for own, other in zip(seeds[a], seeds[b], strict=True)
+                for i in range(self.prompts)
+                for k in range(self.samples)
+            ]
+            _jsonl(folder / "verdicts" / f"{a}-{b}.jsonl", lines)
+        row, seed = self.rows[0]
+        who = json.loads((self.inputs[f"judge/{row}/{seed}"] / "judge.json").read_text())
+        _json(folder / "judge.json", who)
+
+    def _met(self, one: tuple[str, int], other: tuple[str, int], prompt: int, k: int) -> Record:
+        a, b = self.scores[one][prompt, k], self.scores[other][prompt, k]
+        better = 1.5 if a == b else (1.0 if a > b else 2.0)
+        line = {"seed": one[1], "other_seed": other[1], "prompt_id": f"p{prompt}", "sample": k}
+        return {**line, "ab": better, "ba": 3 - better}
 
 
 EFFECTS = {

@@ -51,7 +51,7 @@ def test_a_methods_option_reruns_only_its_branch() -> None:
     after = keys(stages(settings=("methods.grpo.clip=0.3",)))
     kinds = ("train", "generate", "score", "judge", "curve")
     expected = {f"{kind}/grpo/{seed}" for kind in kinds for seed in (0, 1)}
-    assert changed(before, after) == expected | {"results", "cards", "report"}
+    assert changed(before, after) == expected | {"matches", "results", "cards", "report"}
 
 
 def test_a_default_written_out_changes_nothing() -> None:
@@ -62,7 +62,7 @@ def test_a_default_written_out_changes_nothing() -> None:
 def test_one_seed_less_keeps_the_others_work() -> None:
     before, after = keys(stages()), keys(stages(seeds="0"))
     made = {name for name in after if before[name] != after[name]}
-    assert made == {"results", "cards", "report"}
+    assert made == {"matches", "results", "cards", "report"}
 
 
 def test_methods_start_from_one_sft_and_never_see_the_gold_model() -> None:
@@ -94,6 +94,32 @@ def test_the_questions_to_a_judge_are_counted_beforehand() -> None:
     judge = "{kind: openai, model: m, prompts: 10, samples: 2, audit_pairs: 5, audit_repeats: 3}"
     recipe = load(RECIPES / "smoke.yaml", settings=(f"judge={judge}",)).recipe
     # 20 answers of 15 rows (base, sft, three sentinels, five methods with two seeds): four ratings
-    # and four comparisons each, but two of base and of sft. And 5 pairs asked again 3 times.
-    assert judge_questions(recipe) == 20 * (13 * 8 + 2 * 6) + 15
+    # and four comparisons each, but two of base and of sft. 10 pairs of methods with two seeds, in
+    # both orders. And 5 pairs asked again 3 times.
+    assert judge_questions(recipe) == 20 * (13 * 8 + 2 * 6 + 10 * 2 * 2) + 15
+    settings = (f"judge={judge}", "judge.between_methods=false")
+    alone = load(RECIPES / "smoke.yaml", settings=settings).recipe
+    assert judge_questions(alone) == 20 * (13 * 8 + 2 * 6) + 15
     assert judge_questions(load(RECIPES / "smoke.yaml").recipe) == 0
+
+
+def test_the_methods_are_compared_with_each_other_unless_the_recipe_says_no() -> None:
+    with_matches, without = stages(), stages(settings=("judge.between_methods=false",))
+    [matches] = [stage for stage in with_matches if stage.name == "matches"]
+    assert matches.config["rows"][:2] == [["reinforce", [0, 1]], ["ppo", [0, 1]]]
+    rows = {name for name in matches.inputs.values() if name.startswith("generate/")}
+    methods = ("reinforce", "ppo", "dpo", "grpo", "rlaif")
+    assert rows == {f"generate/{row}/{seed}" for row in methods for seed in (0, 1)}
+    [results] = [stage for stage in with_matches if stage.name == "results"]
+    assert results.inputs["matches"] == "matches"
+    assert "matches" not in {stage.name for stage in without}
+    # Whether they are does not make the rows' own verdicts anew.
+    before, after = keys(with_matches), keys(without)
+    assert {name for name in after if before[name] != after[name]} == {"results", "cards", "report"}
+
+
+def test_a_method_alone_has_nobody_to_meet() -> None:
+    recipe = load(RECIPES / "smoke.yaml").recipe
+    one = recipe.model_copy(update={"methods": {"ppo": recipe.methods["ppo"]}})
+    assert "matches" not in {stage.name for stage in build(one)}
+    assert judge_questions(one) == 0

@@ -129,8 +129,9 @@ def test_a_real_model_judges_the_run(cold: Path) -> None:
     out = cold.with_name("judged")  # beside it, so that only the judging is new
     done = run(out, "--set", f"judge={judge}")
     assert done.returncode == 0, done.stdout + done.stderr
-    # 15 rows and seeds: 8 questions on each answer, but 6 on Base's and SFT's; 2 asked again.
-    asked = 2 * (13 * 8 + 2 * 6) + 2
+    # 15 rows and seeds: 8 questions on each answer, but 6 on Base's and SFT's; 10 pairs of methods
+    # with two seeds, in both orders; 2 asked again.
+    asked = 2 * (13 * 8 + 2 * 6 + 10 * 2 * 2) + 2
     assert f"The judge is asked {asked} questions at most" in done.stdout
     found = results(out)
     assert found["judge"]["bill"]["questions"] == asked
@@ -140,6 +141,19 @@ def test_a_real_model_judges_the_run(cold: Path) -> None:
     helpful = [row["value"] for row in found["rows"] if row["metric"] == "helpful"]
     assert all(1 <= value <= 10 for value in helpful)
     assert "Audit of the judge" in (out / "report.html").read_text()
+
+
+def test_every_method_met_every_other(cold: Path) -> None:
+    found = results(cold)
+    pairwise = found["pairwise"]
+    assert pairwise["models"] == ["base", "sft", *METHODS]
+    for i, row in enumerate(pairwise["wins"]):
+        assert [cell is None for cell in row] == [i == j for j in range(len(row))]
+        assert {cell["n"] for cell in row if cell is not None} == {40}
+    constraints = [choice["constraint"] for choice in found["choices"]]
+    assert constraints == ["labels", "compute", "stability", "quality"]
+    assert [spread["seeds"] for spread in found["stability"]] == [2] * 5
+    assert found["effect"]["reference"] == "ppo"
 
 
 def test_equal_terms(cold: Path) -> None:

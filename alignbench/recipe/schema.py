@@ -148,13 +148,21 @@ class Evaluation(Section):
     """Evaluation prompts on which the snapshots of the budget curves are scored."""
 
 
-class RuleJudge(Section):
+class AnyJudge(Section):
+    """What every judge of a recipe can be told."""
+
+    between_methods: bool = True
+    """Compare the methods with each other too, seed by seed, not only with Base and SFT: M methods
+    with S seeds cost M (M - 1) S questions more for every prompt and sample that is judged."""
+
+
+class RuleJudge(AnyJudge):
     """`sandbox`: the exact rule ("simulated judge"); `none`: the gold reward model compares."""
 
     kind: Literal["sandbox", "none"]
 
 
-class ModelJudge(Section):
+class ModelJudge(AnyJudge):
     """What every judge that is a language model can be told."""
 
     prompts: Positive | None = None

@@ -2,7 +2,7 @@
 
 results.json is the one source that every table and report renders. All of it is equal in equal
 runs, except "costs", the only place for times and memory (its "bills" are those in seconds and
-bytes, the others of its keys are stages).
+bytes, with the choice of a method by memory and the machine; the others of its keys are stages).
 """
 
 from __future__ import annotations
@@ -263,6 +263,56 @@ class _Tuned(_Loose):
     running_best: list[float]
 
 
+class _Win(_Interval):
+    n: int
+
+
+class _Strength(_Interval):
+    model: str
+    elo: float | None
+    component: int
+
+
+class _Pairwise(_Loose):
+    judge: str
+    models: list[str]
+    wins: list[list[_Win | None]]
+    strengths: list[_Strength]
+    problems: list[str]
+
+
+class _ChoiceRow(_Interval):
+    model: str
+    text: str
+    asked: bool = True
+
+
+class _Choice(_Loose):
+    constraint: Literal["memory", "labels", "compute", "stability", "quality"]
+    question: str
+    answer: str | None
+    sentence: str
+    rows: list[_ChoiceRow]
+
+
+class _Share(_Interval):
+    model: str
+
+
+class _Effect(_Loose):
+    reference: str
+    rows: list[_Share]
+    reason: str | None = None
+
+
+class _Spread(_Loose):
+    model: str
+    seeds: int
+    std: float | None
+    low: float | None
+    high: float | None
+
+
 class _Results(_Loose):
     schema_version: int
     recipe: _Recipe
@@ -288,6 +338,10 @@ class _Results(_Loose):
     health_unchecked: list[_Unchecked] = []
     tuning: dict[str, _Tuned] = {}
     plan: dict[str, dict[str, Any]] = {}
+    pairwise: _Pairwise | None = None
+    choices: list[_Choice] = []
+    effect: _Effect | None = None
+    stability: list[_Spread] = []
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 Key = tuple[str, int]
 OPPONENT = "_responses"
+ORDERS = ("ab", "ba")
 RULES = ("sandbox", "none")
 
 
@@ -48,28 +49,24 @@ def run(ctx: StageContext) -> None:
         UserError: rows sampled on different prompts, or a judge that answers nothing.
     """
     section = ctx.config["judge"]
-    answers = _by_key(ctx.inputs["responses"])
-    own = _limited(answers, section)
+    answers = read_answers(ctx.inputs["responses"])
+    own = limited(answers, section)
     if len(own) < len(answers):
         limits = f"judge.prompts {section['prompts']}, judge.samples {section['samples']}"
         ctx.note("warning", f"the judge sees {len(own)} of {len(answers)} answers ({limits})")
     opponents = {
-        role.removesuffix(OPPONENT): _by_key(folder)
+        role.removesuffix(OPPONENT): read_answers(folder)
         for role, folder in ctx.inputs.items()
         if role.endswith(OPPONENT)
     }
     for against, theirs in opponents.items():
-        if not own.keys() <= theirs.keys():
-            raise UserError(
-                f"judge: the row and {against} were not sampled on the same prompts and samples; "
-                "one evaluation setting must hold for every row."
-            )
-    judge = _judge(ctx, [own, *opponents.values()])
+        check_same(own, theirs, "the row", against)
+    judge = open_judge(ctx, [own, *opponents.values()])
     if isinstance(judge, Nobody):
         opponents = {}
     repeats = _repeats(section, judge) if ctx.config.get("repeats") else (0, 0)
     bill = Bill(ctx.progress, len(own) * (4 + 2 * len(opponents)) + repeats[0] * repeats[1])
-    with _alone(ctx, section):
+    with alone(ctx):
         ratings, refusals = _ratings(judge, bill, list(own.values()), ctx)
         verdicts = [
             line
@@ -81,17 +78,32 @@ def run(ctx: StageContext) -> None:
     write_jsonl(ctx.out / "ratings.jsonl", ratings)
     write_jsonl(ctx.out / "verdicts.jsonl", verdicts)
     write_jsonl(ctx.out / "repeats.jsonl", again)
+    write_who(ctx, judge, bill, {"refusals_by": refusals})
+
+
+def write_who(ctx: StageContext, judge: Judge, bill: Bill, more: Mapping[str, Any]) -> None:
+    """Write judge.json: who judged, with `more`, and the bill; cost.json: what was asked now."""
     who = {
         "name": judge.name,
         "identity": judge.identity,
         "simulated": judge.simulated,
         "deterministic": judge.deterministic,
         "served": list(judge.served),
-        "refusals_by": refusals,
-        "bill": bill.took(section),
+        "bill": bill.took(ctx.config["judge"]),
+        **more,
     }
     _write(ctx.out / "judge.json", who)
-    _write(ctx.out / "cost.json", {"judge_questions": bill.questions, "from_cache": bill.cached})
+    asked = {"judge_questions": bill.questions, "from_cache": bill.cached}
+    _write(ctx.out / "cost.json", asked)
+
+
+def check_same(own: Mapping[Key, Record], theirs: Mapping[Key, Record], a: str, b: str) -> None:
+    """UserError unless every answer of `own` (of `a`) has its counterpart in `theirs` (of `b`)."""
+    if not own.keys() <= theirs.keys():
+        raise UserError(
+            f"judge: {a} and {b} were not sampled on the same prompts and samples; "
+            "one evaluation setting must hold for every row."
+        )
 
 
 def _ratings(
@@ -156,17 +168,19 @@ def _verdicts(
     judge: Judge, bill: Bill, own: Mapping[Key, Record], theirs: Mapping[Key, Record], against: str
 ) -> list[Record]:
     """Both orders of every pair, side by side."""
-    pairs = [_pair(line, theirs[key]) for key, line in own.items()]
-    shown = {
-        "ab": bill.add(judge.compare(pairs, bill.progress())),
-        "ba": bill.add(judge.compare([pair.swapped() for pair in pairs], bill.progress())),
-    }
+    pairs = [pair_of(line, theirs[key]) for key, line in own.items()]
     return [
-        {**_named(line), "against": against, "order": order, "judge": judge.name}
-        | _said(shown[order][i])
-        for i, line in enumerate(own.values())
-        for order in shown
+        {**_named(line), "against": against, "order": order, "judge": judge.name} | said(reply)
+        for line, replies in zip(own.values(), both_orders(judge, bill, pairs), strict=True)
+        for order, reply in zip(ORDERS, replies, strict=True)
     ]
+
+
+def both_orders(judge: Judge, bill: Bill, pairs: Sequence[Pair]) -> list[tuple[Reply, Reply]]:
+    """What the judge says of every pair as given (ab), and with its answers swapped (ba)."""
+    ab = bill.add(judge.compare(pairs, bill.progress()))
+    ba = bill.add(judge.compare([pair.swapped() for pair in pairs], bill.progress()))
+    return list(zip(ab, ba, strict=True))
 
 
 def _repeats(section: Mapping[str, Any], judge: Judge) -> tuple[int, int]:
@@ -188,17 +202,18 @@ def _again(
         return []
     against, theirs = next(iter(opponents.items()))
     lines = list(own.items())[: repeats[0]]
-    pairs = [_pair(line, theirs[key]) for key, line in lines]
+    pairs = [pair_of(line, theirs[key]) for key, line in lines]
     found = []
     for repeat in range(1, repeats[1] + 1):
         replies = bill.add(judge.compare(pairs, bill.progress(), repeat))
         for (_, line), reply in zip(lines, replies, strict=True):
             asked = {"against": against, "order": "ab", "repeat": repeat}
-            found.append({**_named(line), **asked, **_said(reply)})
+            found.append({**_named(line), **asked, **said(reply)})
     return found
 
 
-def _pair(own: Record, other: Record) -> Pair:
+def pair_of(own: Record, other: Record) -> Pair:
+    """The question which of two answers to the prompt of `own` is better."""
     return Pair(str(own["prompt"]), str(own["response"]), str(other["response"]))
 
 
@@ -206,18 +221,20 @@ def _named(line: Record) -> Record:
     return {name: line[name] for name in ("prompt_id", "prompt", "sample")}
 
 
-def _said(reply: Reply) -> Record:
-    said = asdict(reply)
-    del said["cached"]  # of this run; equal runs have equal verdicts
-    return {"preference": said.pop("value"), **said}
+def said(reply: Reply) -> Record:
+    """The reply as a line of a verdict."""
+    told = asdict(reply)
+    del told["cached"]  # of this run; equal runs have equal verdicts
+    return {"preference": told.pop("value"), **told}
 
 
-def _by_key(folder: Path) -> dict[Key, Record]:
+def read_answers(folder: Path) -> dict[Key, Record]:
+    """Lines of responses.jsonl by (prompt id, sample)."""
     lines = read_jsonl(folder / "responses.jsonl")
     return {(line["prompt_id"], line["sample"]): line for line in lines}
 
 
-def _limited(lines: dict[Key, Record], section: Mapping[str, Any]) -> dict[Key, Record]:
+def limited(lines: dict[Key, Record], section: Mapping[str, Any]) -> dict[Key, Record]:
     """The first samples of the first prompts, as many as the judge is to see."""
     if section["kind"] in RULES:
         return lines
@@ -238,14 +255,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _alone(ctx: StageContext, section: Mapping[str, Any]) -> Any:
+def alone(ctx: StageContext) -> Any:
     """One stage at a time asks a model: a server's limits are the run's, and so is the memory."""
-    if section["kind"] in RULES or ctx.cache is None:
+    if ctx.config["judge"]["kind"] in RULES or ctx.cache is None:
         return nullcontext()
     return _locked(ctx.cache / "judge.lock")
 
 
-def _judge(ctx: StageContext, sides: list[dict[Key, Record]]) -> Judge:
+def open_judge(ctx: StageContext, sides: Sequence[Mapping[Key, Record]]) -> Judge:
+    """The judge of ``judge`` in the config, which may have to see all answers beforehand."""
     from pydantic import TypeAdapter
 
     from alignbench.judges.make import make_judge
@@ -257,7 +275,9 @@ def _judge(ctx: StageContext, sides: list[dict[Key, Record]]) -> Judge:
     return make_judge(adapter.validate_python(ctx.config["judge"]), ctx.cache, ctx.note)
 
 
-def _reward_model_judge(ctx: StageContext, sides: list[dict[Key, Record]]) -> RewardModelJudge:
+def _reward_model_judge(
+    ctx: StageContext, sides: Sequence[Mapping[Key, Record]]
+) -> RewardModelJudge:
     from alignbench.models.reward import RewardScorer
     from alignbench.models.text import encode_prompt
 

@@ -1,7 +1,8 @@
 """Stage `results`: all measurements of a run become results.json and results.csv.
 
 Reads `data`, `sft`, `reward/<split>` and, for each row and seed, `train/...` (methods only),
-`generate/...`, `score/...` and `judge/...`. Everything written is equal in equal runs but "costs".
+`generate/...`, `score/...` and `judge/...`; `matches` where the judge compared methods. Everything
+written is equal in equal runs but "costs".
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from alignbench.recipe.schema import Recipe
 from alignbench.results.bills import bills_record
 from alignbench.results.budget_curves import curves_record
 from alignbench.results.certificate import certificate, save_certificate
+from alignbench.results.choices import candidates, choices_record, memory_choice
 from alignbench.results.conclusions import (
     against_reference,
     between_methods,
@@ -31,7 +33,9 @@ from alignbench.results.findings import flags, verdict
 from alignbench.results.gathered import costs, notes
 from alignbench.results.human import human_record, read_human
 from alignbench.results.observations import Row, read_rows
+from alignbench.results.pairwise import add_matches, pairwise_record
 from alignbench.results.schema import RESAMPLING_SEED, SCHEMA_VERSION, save
+from alignbench.results.stability import effect_record, stability_record
 from alignbench.results.trust import (
     answers,
     audit_record,
@@ -67,8 +71,9 @@ def run(ctx: StageContext) -> None:
         if name.startswith("reward/")
     }
     judge = judge_record(ctx.inputs, _runs(ctx))
+    add_matches(judge, ctx.inputs)
     certified = certificate(recipe, ctx.inputs, trained, reward_models, judge)
-    counted, measured = bills_record(ctx.inputs, _runs(ctx), ctx.config.get("needs", {}))
+    bills = bills_record(ctx.inputs, _runs(ctx), ctx.config.get("needs", {}))
     trainings = _trainings(ctx, recipe, trained)
     results: Record = {
         "schema_version": SCHEMA_VERSION,
@@ -76,9 +81,9 @@ def run(ctx: StageContext) -> None:
         "profile": recipe["profile"],
         "models": [row.name for row in rows],
         "judge": judge,
-        **_statistics(ctx, rows, reward_models, judge, trainings),
+        **_statistics(ctx, rows, reward_models, judge, trainings, bills),
         **trainings,
-        "bills": counted,
+        "bills": bills[0],
         "plan": _plan(recipe, ctx.inputs["base"] / "model", trained),
         "reward_models": reward_models,
         "training": {
@@ -87,7 +92,7 @@ def run(ctx: StageContext) -> None:
         },
         "certificate": certified,
         "notes": notes(ctx.config["notes"], ctx.inputs),
-        "costs": {**costs(ctx.inputs), "bills": measured},
+        "costs": {**costs(ctx.inputs), "bills": bills[1]},
     }
     save(results, ctx.out)
     save_certificate(certified, ctx.inputs["data"], ctx.out)
@@ -134,8 +139,12 @@ def _statistics(
     reward_models: Mapping[str, Mapping[str, Any]],
     judge: Record,
     trainings: Mapping[str, Any],
+    bills: tuple[Record, Record],
 ) -> Record:
-    """Everything in results.json that is estimated or concluded from estimates."""
+    """Everything in results.json that is estimated or concluded from estimates.
+
+    What follows from the measured one of `bills` is put there, as it differs in equal runs.
+    """
     recipe = ctx.config["recipe"]
     evaluation = recipe["evaluation"]
     resamples, confidence = int(evaluation["resamples"]), float(evaluation["confidence"])
@@ -152,6 +161,7 @@ def _statistics(
     minimum = float(recipe["reward_model"]["minimum_accuracy"])
     return {
         "rows": estimates.tidy(),
+        **_between(ctx, rows, estimates, judge, (tests, pairs), bills),
         "targets": target_rows(estimates, methods),
         "judge_audit": audit,
         "human": human_record(rows, labels, unused, confidence),
@@ -178,6 +188,43 @@ def _statistics(
             },
         },
     }
+
+
+def _between(
+    ctx: StageContext,
+    rows: Sequence[Row],
+    estimates: Estimates,
+    judge: Record,
+    tests: tuple[Sequence[Record], Sequence[Record]],
+    bills: tuple[Record, Record],
+) -> Record:
+    """Who beats whom, and which method under which constraint."""
+    competing = [row for row in rows if row.name not in SENTINELS]
+    trained = [row for row in rows if row.name not in BEFORE_METHODS]
+    methods = [row.name for row in trained]
+    stability = stability_record(trained, estimates.confidence)
+    asked = candidates(*tests, methods, estimates)
+    counted, measured = bills
+    measured["environment"] = _environment(ctx.inputs)
+    measured["choices"] = [memory_choice(asked, methods, measured, estimates.confidence)]
+    resamples = int(ctx.config["recipe"]["evaluation"]["resamples"])
+    return {
+        "pairwise": pairwise_record(ctx.inputs, competing, estimates, judge, resamples),
+        "choices": choices_record(asked, tests[1], methods, estimates, counted, stability),
+        "effect": effect_record(estimates, methods),
+        "stability": stability,
+    }
+
+
+def _environment(inputs: Mapping[str, Path]) -> Record | None:
+    """The machine and libraries of the first training; None where no store recorded them."""
+    first = next((inputs[name] for name in sorted(inputs) if name.startswith("train/")), Path())
+    path = first / "manifest.json"
+    known = _read(path).get("environment") if path.exists() else None
+    if known is None:
+        return None
+    where = {n: known.get(n) for n in ("python", "platform", "processor", "cpu_count")}
+    return {**where, "libraries": known.get("versions", {})}
 
 
 def _opinions(judge: Mapping[str, Any]) -> list[str]:

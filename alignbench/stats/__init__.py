@@ -21,7 +21,7 @@ from alignbench.stats.length_control import (
 from alignbench.stats.length_fit import ALPACA_EVAL_PRIOR, Prior
 from alignbench.stats.prediction_powered import PredictionPowered, prediction_powered_mean
 from alignbench.stats.rates import rate_interval
-from alignbench.stats.strengths import BradleyTerry, bradley_terry
+from alignbench.stats.strengths import BradleyTerry, bradley_terry, bradley_terry_by_prompt
 from alignbench.stats.win_rates import WinRate, win_rate
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "agreement_table",
     "bootstrap_p_value",
     "bradley_terry",
+    "bradley_terry_by_prompt",
     "cohen_kappa",
     "compare_rows",
     "fit_length_control",

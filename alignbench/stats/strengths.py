@@ -6,26 +6,37 @@ other along "has beaten" (Ford 1957). Where that fails, some strengths are infin
 compared: the table falls into strongly connected components, each of which has a finite maximum of
 its own (games between components only say which one is infinitely stronger), and `problems` says
 so in words.
+
+Comparisons of one prompt are not independent of each other, nor are those of one training seed.
+`bradley_terry_by_prompt` therefore resamples prompts, and adds what seeds contribute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alignbench.stats.bootstrap import Floats
+from alignbench.stats.bootstrap import Bootstrap, Floats, percentile_interval
+from alignbench.stats.draws import Draws
 from alignbench.stats.fields import Fields
 from alignbench.stats.inputs import confidence_level, numbers
+from alignbench.stats.strength_fit import (
+    Components,
+    chunks,
+    connected,
+    maximise,
+    open_bounds,
+    refitted,
+)
 
-Bools = NDArray[np.bool_]
 Known = tuple[float | None, ...]
+#: Low and high bounds of a component, from the numbers of its players and their strengths.
+Bounds = Callable[[list[int], Floats], tuple[Floats, Floats]]
 
-#: Cells of the tables that are fitted at once.
-CHUNK = 2_000_000
 #: Elo points per unit of log-strength: 400 points are odds of ten to one.
 ELO = 400 / np.log(10)
 
@@ -37,8 +48,9 @@ class BradleyTerry(Fields):
     Attributes:
         names: of the players.
         strengths: log-strengths, centred at 0 within each component.
-        low, high: percentile bounds over resampled comparisons; None where a bound is open (too
-            many resamples in which the player wins or loses everything) or not asked for.
+        low, high: percentile bounds over resampled comparisons (or prompts); None where a bound
+            is open (too many resamples in which the player wins or loses everything), where
+            resamples do not differ, or not asked for.
         elo: 1000 + 400 / ln 10 * strength.
         win_probability: k x k, row beats column; None for players of different components.
         components: strongly connected groups of players, as indices.
@@ -52,7 +64,7 @@ class BradleyTerry(Fields):
     high: Known
     elo: Known
     win_probability: tuple[Known, ...]
-    components: tuple[tuple[int, ...], ...]
+    components: Components
     n_comparisons: float
     problems: tuple[str, ...]
 
@@ -86,24 +98,72 @@ def bradley_terry(
     k = len(table)
     if tied.shape != table.shape or not np.array_equal(tied, tied.T):
         raise ValueError(f"ties must be symmetric and {k} x {k} as wins are")
+    level = confidence_level(confidence)
+
+    def bounds(own: list[int], centre: Floats) -> tuple[Floats, Floats]:
+        at = np.ix_(own, own)
+        return open_bounds(_draws(table[at], tied[at], centre, resamples, seed), level)
+
+    return _estimated(table + tied / 2, names, bounds if resamples else None)
+
+
+def bradley_terry_by_prompt(
+    wins: Any,
+    *,
+    names: Sequence[str] | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> BradleyTerry:
+    """The strengths of all comparisons together, with intervals over prompts and training seeds.
+
+    Prompts are drawn with replacement and the strengths fitted again. Of the seeds' part there are
+    too few to draw: it is the strengths' first-order response to each seed's comparisons, used as
+    a mean over seeds is (`stats.bootstrap`), widening for few of them included (`stats.draws`).
+
+    Args:
+        wins: shape (seeds, prompts, k, k), [s, p, i, j] = times i beat j on prompt p with the
+            models of seed s, a tie being half a win for each. Comparisons of models that have no
+            such seed are spread evenly over the seeds. The diagonals must be 0.
+        names, resamples, confidence, seed: as in `bradley_terry`.
+
+    Returns:
+        As `bradley_terry` does, for the sum over seeds and prompts. No bounds with fewer than two
+        prompts on which a component played.
+
+    Raises:
+        ValueError: another shape, or as `bradley_terry` does.
+    """
+    games = np.asarray(wins, dtype=np.float64)
+    if games.ndim != 4 or not games.shape[0]:
+        raise ValueError(f"wins must have shape (seeds, prompts, k, k), not {games.shape}")
+    if not (games >= 0).all():
+        raise ValueError("wins must hold counts from 0, all known")
+    total = _table(games.sum(axis=(0, 1)), "wins")
+    level = confidence_level(confidence)
+
+    def bounds(own: list[int], centre: Floats) -> tuple[Floats, Floats]:
+        among = games[:, :, own][:, :, :, own]
+        among = among[:, among.any(axis=(0, 2, 3))]
+        return _bounds_by_prompt(among, centre, resamples, level, seed)
+
+    return _estimated(total, names, bounds if resamples else None)
+
+
+def _estimated(total: Floats, names: Sequence[str] | None, bounds: Bounds | None) -> BradleyTerry:
+    """The result for a table of wins, each component by itself; without `bounds`, without any."""
+    k = len(total)
     called = tuple(str(name) for name in (names if names is not None else range(k)))
     if len(called) != k:
         raise ValueError(f"names has {len(called)} entries for {k} players")
-    level = confidence_level(confidence)
-    total = table + tied / 2
-    components = _components(total)
-    strengths = np.full(k, np.nan)
+    components = connected(total)
+    strengths, low, high = np.full((3, k), np.nan)
     for group in components:
         if len(group) > 1:
-            at = np.ix_(group, group)
-            strengths[list(group)] = _maximise(total[at][None])[0]
-    low, high = np.full(k, np.nan), np.full(k, np.nan)
-    if resamples:
-        for group in components:
-            if len(group) > 1:
-                at, own = np.ix_(group, group), list(group)
-                draws = _draws(table[at], tied[at], strengths[own], resamples, seed)
-                low[own], high[own] = _bounds(draws, level)
+            own = list(group)
+            strengths[own] = maximise(total[np.ix_(own, own)][None])[0]
+            if bounds is not None:
+                low[own], high[own] = bounds(own, strengths[own])
     return BradleyTerry(
         called,
         _known(strengths),
@@ -112,7 +172,7 @@ def bradley_terry(
         _known(1000 + ELO * strengths),
         _probabilities(strengths, components),
         components,
-        float(table.sum() + tied.sum() / 2),
+        float(total.sum()),
         _problems(total, components, called),
     )
 
@@ -130,104 +190,92 @@ def _table(values: Any, name: str) -> Floats:
     return table
 
 
-def _reach(games: Floats) -> Bools:
-    """Whether j can be reached from i along wins; games (resamples, k, k)."""
-    k = games.shape[1]
-    reach = ((games > 0) | np.eye(k, dtype=np.bool_)).astype(np.float32)
-    for _ in range(max(1, int(np.ceil(np.log2(k))))):
-        reach = ((reach @ reach) > 0).astype(np.float32)
-    return reach > 0
-
-
-def _components(total: Floats) -> tuple[tuple[int, ...], ...]:
-    reach = _reach(total[None])[0]
-    both = reach & reach.T
-    return tuple(dict.fromkeys(tuple(np.flatnonzero(row).tolist()) for row in both))
-
-
-def _maximise(games: Floats) -> Floats:
-    """Centred log-strengths by Newton's method.
-
-    Args:
-        games: wins, shape (tables, k, k). Players without games keep 0 and do not disturb.
-
-    Returns:
-        Shape (tables, k); meaningful where those who play are strongly connected.
-    """
-    tables, k, _ = games.shape
-    played = games + games.transpose(0, 2, 1)
-    active = played.sum(axis=2) > 0
-    together = active[:, :, None] & active[:, None, :]
-    s = np.zeros((tables, k))
-    for _ in range(200):
-        p = 1 / (1 + np.exp(s[:, None, :] - s[:, :, None]))
-        gradient = (games - played * p).sum(axis=2)
-        inner = played * p * (1 - p)
-        # The Laplacian does not see a common shift: its null vector is filled in.
-        hessian = np.where(together, inner.mean(axis=(1, 2))[:, None, None], 0.0) - inner
-        diagonal = np.arange(k)
-        hessian[:, diagonal, diagonal] += np.where(active, inner.sum(axis=2), 1.0)
-        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        s = s + np.clip(step, -1.0, 1.0)
-        if np.abs(step).max(initial=0.0) < 1e-10:
-            break
-    count = np.maximum(active.sum(axis=1, keepdims=True), 1)
-    return np.where(active, s - (s * active).sum(axis=1, keepdims=True) / count, 0.0)
-
-
 def _draws(table: Floats, tied: Floats, centre: Floats, resamples: int, seed: int) -> Floats:
-    """Strengths in resamples of the comparisons, shape (resamples, k); infinite where they are.
-
-    A resample's largest strongly connected group is estimated and put where `centre` has that
-    group on average; players that beat it without losing to it are at plus infinity, the others
-    outside it at minus infinity, and at nan where they neither won nor lost against it.
-    """
+    """Strengths in resamples of the comparisons, as `refitted` gives them."""
     k = len(table)
     upper = np.triu(tied)
     cells = np.concatenate([table.ravel(), upper.ravel()])
     n = round(cells.sum())
     random = np.random.default_rng(seed)
-    step = max(1, CHUNK // (k * k))  # tables of many players would take gigabytes at once
-    sizes = [min(step, resamples - at) for at in range(0, resamples, step)]
     shares = cells / cells.sum()
-    return np.concatenate([_chunk(random.multinomial(n, shares, size), centre) for size in sizes])
+    return np.concatenate(
+        [
+            refitted(_games(random.multinomial(n, shares, size), k), centre)
+            for size in chunks(resamples, k)
+        ]
+    )
 
 
-def _chunk(counts: NDArray[np.int64], centre: Floats) -> Floats:
-    """The strengths in some resamples; `counts` holds wins, then ties, shape (resamples, 2 k^2)."""
-    k, resamples = len(centre), len(counts)
+def _games(counts: NDArray[np.int64], k: int) -> Floats:
+    """Wins of some resamples, shape (resamples, k, k); `counts` holds wins, then ties."""
     half = counts[:, k * k :].reshape(-1, k, k) / 2
-    games = counts[:, : k * k].reshape(-1, k, k) + half + half.transpose(0, 2, 1)
-    reach = _reach(games)
-    both = reach & reach.transpose(0, 2, 1)
-    rows = np.arange(resamples)
-    leader = both.sum(axis=2).argmax(axis=1)
-    main = both[rows, leader]
-    strengths = _maximise(np.where(main[:, :, None] & main[:, None, :], games, 0.0))
-    size = main.sum(axis=1)
-    strengths += ((centre * main).sum(axis=1) / size)[:, None]
-    above, below = reach[rows, :, leader], reach[rows, leader]
-    outside = np.where(above, np.inf, np.where(below, -np.inf, np.nan))
-    result: Floats = np.where(main & (size[:, None] > 1), strengths, outside)
-    result[size == 1] = np.nan
-    return result
+    games: Floats = counts[:, : k * k].reshape(-1, k, k) + half + half.transpose(0, 2, 1)
+    return games
 
 
-def _bounds(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Percentile bounds; a nan draw could be anything and widens both; infinite ones are nan."""
-    tail = (1 - confidence) / 2
-    least = np.where(np.isnan(draws), -np.inf, draws)
-    most = np.where(np.isnan(draws), np.inf, draws)
-    low = np.quantile(least, tail, axis=0, method="lower")
-    high = np.quantile(most, 1 - tail, axis=0, method="higher")
-    return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
+def _bounds_by_prompt(
+    games: Floats, centre: Floats, resamples: int, confidence: float, seed: int
+) -> tuple[Floats, Floats]:
+    """Bounds of a component's strengths; games (seeds, prompts, k, k) where somebody played."""
+    _, prompts, k, _ = games.shape
+    low, high = np.full(k, np.nan), np.full(k, np.nan)
+    if prompts < 2:
+        return low, high
+    bootstrap = Bootstrap(prompts, resamples, seed)
+    flat = games.sum(axis=0).reshape(prompts, k * k).T
+    drawn = bootstrap.ratios(flat, np.ones_like(flat)).reshape(resamples, k, k)
+    parts = np.split(drawn, np.cumsum(chunks(resamples, k))[:-1])
+    draws = np.concatenate([refitted(part, centre) for part in parts])
+    first, last = open_bounds(draws, confidence)
+    response = _response(games, centre)
+    for j in range(k):
+        # A draw that could be anything counts on the side that is asked about.
+        for bound, end, closed, side in (
+            (low, first, -np.inf, "low"),
+            (high, last, np.inf, "high"),
+        ):
+            if np.isfinite(end[j]):
+                own = np.where(np.isnan(draws[:, j]), closed, draws[:, j])
+                seeds = _with_seeds(bootstrap, own, centre[j], response[:, :, j])
+                found = percentile_interval(float(centre[j]), seeds, prompts, confidence)[side]
+                bound[j] = np.nan if found is None else found
+    return low, high
+
+
+def _response(games: Floats, strengths: Floats) -> Floats:
+    """First-order change of each strength with each cell's games, shape (seeds, prompts, k).
+
+    One Newton step from the strengths of all games (the influence function of the maximum of a
+    likelihood), scaled so that the mean over the cells is the change; it is 0 over all of them.
+    """
+    p = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
+    played = games + games.transpose(0, 1, 3, 2)
+    score = (games - played * p).sum(axis=3)
+    inner = played.sum(axis=(0, 1)) * p * (1 - p)
+    information = np.diag(inner.sum(axis=1)) - inner
+    # The pseudo-inverse leaves out the common shift, which no comparison can tell.
+    change: Floats = score @ np.linalg.pinv(information, hermitian=True)
+    change *= games.shape[0] * games.shape[1]
+    return change
+
+
+def _with_seeds(bootstrap: Bootstrap, own: Floats, centre: float, response: Floats) -> Draws:
+    """Draws over prompts with the seeds' part of the first-order `response` (seeds, prompts)."""
+    known = own[np.isfinite(own)]
+    cells = centre + response
+    seeds = bootstrap.means(cells, 0, (-np.inf, np.inf))
+    over_prompts = cells.mean(axis=0)[None]
+    linear = bootstrap.ratios(over_prompts, np.ones_like(over_prompts))[:, 0]
+    # Few enough to lie beyond the bound, infinite draws only have to stay at their end.
+    values = np.clip(own, known.min(), known.max()) + np.asarray(seeds) - linear
+    return Draws.of(values, centre, (-np.inf, np.inf), seeds.n_units, seeds.seeds)
 
 
 def _known(values: Floats) -> Known:
     return tuple(float(value) if np.isfinite(value) else None for value in values)
 
 
-def _probabilities(strengths: Floats, components: tuple[tuple[int, ...], ...]) -> tuple[Known, ...]:
+def _probabilities(strengths: Floats, components: Components) -> tuple[Known, ...]:
     k = len(strengths)
     table = np.full((k, k), np.nan)
     for group in components:
@@ -238,9 +286,7 @@ def _probabilities(strengths: Floats, components: tuple[tuple[int, ...], ...]) -
     return tuple(_known(row) for row in table)
 
 
-def _problems(
-    total: Floats, components: tuple[tuple[int, ...], ...], names: tuple[str, ...]
-) -> tuple[str, ...]:
+def _problems(total: Floats, components: Components, names: tuple[str, ...]) -> tuple[str, ...]:
     if len(components) < 2:
         return ()
     found = []

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from alignbench.stats import bradley_terry, strengths
+from alignbench.stats import BradleyTerry, bradley_terry, bradley_terry_by_prompt, strength_fit
 
 
 def test_two_players_by_hand() -> None:
@@ -171,7 +171,117 @@ def test_one_player_and_no_games() -> None:
 def test_resamples_in_chunks_are_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     wins = [[0, 30, 40], [20, 0, 25], [10, 25, 0]]
     whole = bradley_terry(wins, resamples=400)
-    monkeypatch.setattr(strengths, "CHUNK", 9 * 50)
+    monkeypatch.setattr(strength_fit, "CHUNK", 9 * 50)
     parts = bradley_terry(wins, resamples=400)
     assert parts.strengths == whole.strengths
     assert parts.low == pytest.approx(whole.low)  # the same random numbers, drawn in order
+
+
+def width(found: BradleyTerry, i: int = 0) -> float:
+    low, high = found.low[i], found.high[i]
+    assert low is not None
+    assert high is not None
+    return high - low
+
+
+def spread_over_prompts(wins: Any, prompts: int, seeds: int = 1) -> Any:
+    """The same table on every prompt with every seed."""
+    return np.broadcast_to(np.asarray(wins, dtype=float), (seeds, prompts, 3, 3))
+
+
+def test_by_prompt_three_players_by_hand() -> None:
+    # The chain of `test_three_players_by_hand`, its comparisons dealt to prompts: the same fit.
+    games = np.zeros((1, 4, 3, 3))
+    games[0, 0, 0, 1] = games[0, 1, 0, 1] = games[0, 1, 1, 0] = 1
+    games[0, 2, 1, 2], games[0, 3, 1, 2], games[0, 3, 2, 1] = 2, 2, 1
+    found = bradley_terry_by_prompt(games, names=["a", "b", "c"], resamples=50)
+    third = np.log(2) / 3
+    assert found.strengths == pytest.approx((4 * third, third, -5 * third), abs=1e-9)
+    assert found.n_comparisons == 8
+    # a beat b on two prompts and lost on one of these: no resample without prompt 1 has a bound.
+    assert found.high[0] is None
+
+
+def test_by_prompt_two_players_standard_error_by_hand() -> None:
+    # The strength is half the log-odds of the mean share w: its standard error over prompts is
+    # sd(w) / sqrt(P) / (2 w (1 - w)), here of 50 shares of 0.8 and 50 of 0.4.
+    games = np.zeros((1, 100, 2, 2))
+    games[0, :, 0, 1] = [8] * 50 + [4] * 50
+    games[0, :, 1, 0] = 10 - games[0, :, 0, 1]
+    found = bradley_terry_by_prompt(games, resamples=4000)
+    assert found.strengths[0] == pytest.approx(np.log(0.6 / 0.4) / 2)
+    half = 1.984 * (0.2 * np.sqrt(100 / 99)) / 10 / (2 * 0.6 * 0.4)
+    assert width(found) / 2 == pytest.approx(half, rel=0.05)
+    assert width(found, 1) == pytest.approx(width(found), rel=0.05)
+
+
+def test_many_comparisons_of_few_prompts_are_few() -> None:
+    random = np.random.default_rng(0)
+    games = np.zeros((1, 12, 3, 3))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        games[0, :, i, j] = random.integers(2, 19, 12)  # of 20 on each prompt
+        games[0, :, j, i] = 20 - games[0, :, i, j]
+    together = bradley_terry_by_prompt(games)
+    alone = bradley_terry(games.sum(axis=(0, 1)))
+    assert together.strengths == pytest.approx(alone.strengths)
+    for i in range(3):
+        assert width(together, i) > 2 * width(alone, i)
+    # The same comparisons on ten times as many prompts.
+    more = np.repeat(games / 10, 10, axis=1)
+    apart = bradley_terry_by_prompt(more)
+    assert width(apart) < width(together) / 2.5
+    assert bradley_terry_by_prompt(games) == together
+    assert bradley_terry_by_prompt(games, seed=1).low != together.low
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    random = np.random.default_rng(1)
+    widths = []
+    for effect in (0.0, 0.3):
+        games = np.zeros((3, 60, 2, 2))
+        for seed, shift in enumerate((-effect, 0.0, effect)):
+            games[seed, :, 0, 1] = random.binomial(4, 0.5 + shift, 60)
+        games[:, :, 1, 0] = 4 - games[:, :, 0, 1]
+        found = bradley_terry_by_prompt(games)
+        widths.append(width(found))
+    assert widths[1] > 4 * widths[0]
+
+
+def test_by_prompt_says_what_cannot_be_estimated() -> None:
+    # c lost everything; a and b have met on two prompts, once each way.
+    games = np.zeros((1, 3, 3, 3))
+    games[0, 0, 0, 1] = games[0, 1, 1, 0] = games[0, 2, 0, 2] = games[0, 2, 1, 2] = 1
+    found = bradley_terry_by_prompt(games, names=["a", "b", "c"], resamples=200)
+    assert found.components == ((0, 1), (2,))
+    assert found.strengths == (0.0, 0.0, None)
+    # Half of all resamples hold one of their two prompts only.
+    assert (found.low[:2], found.high[:2]) == ((None, None), (None, None))
+    assert "c: lost every comparison; no finite estimate" in found.problems
+
+
+def test_prompts_that_do_not_differ_have_no_bounds() -> None:
+    same = spread_over_prompts([[0, 2, 1], [1, 0, 2], [1, 1, 0]], 5, seeds=2)
+    found = bradley_terry_by_prompt(same, resamples=50)
+    assert None not in found.strengths
+    assert set(found.low + found.high) == {None}
+    one = bradley_terry_by_prompt(same[:, :1], resamples=50)
+    assert one.strengths == pytest.approx(found.strengths)
+    assert set(one.low + one.high) == {None}
+    nobody = bradley_terry_by_prompt(np.zeros((1, 0, 3, 3)))
+    assert nobody.strengths == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("wins", "message"),
+    [
+        (np.zeros((2, 2)), "shape"),
+        (np.zeros((0, 3, 2, 2)), "shape"),
+        (np.full((1, 1, 2, 2), -1.0), "counts from 0"),
+        (np.full((1, 1, 2, 2), np.nan), "counts from 0"),
+        (np.ones((1, 1, 2, 2)), "diagonal"),
+        (np.zeros((1, 1, 2, 3)), "square"),
+    ],
+)
+def test_bad_tables_by_prompt_are_named(wins: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bradley_terry_by_prompt(wins)
