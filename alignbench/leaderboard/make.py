@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alignbench.errors import UserError
 from alignbench.leaderboard.entry import SCHEMA_VERSION
+from alignbench.leaderboard.signals import SHARED, signals
 from alignbench.leaderboard.texts import cleaned, places_in
+from alignbench.results import load
 from alignbench.results.metrics import METRIC
 from alignbench.results.observations import Row, prompt_ids, read_rows
 from alignbench.results.observations import Run as RowRun
 from alignbench.results.reproduce import commands
+from alignbench.run_folder import manifest_name, store_root
+from alignbench.stats.bootstrap import Floats
 from alignbench.store import Corrupt, Store
 
 Record = dict[str, Any]
@@ -39,7 +45,7 @@ def entry_of(
     results: Mapping[str, Any],
     record: Mapping[str, Any],
     manifests: Mapping[str, Mapping[str, Any]],
-    observations: Record | None,
+    found: Record | None,
     places: Sequence[str] = (),
 ) -> Record:
     """An entry without its digest, for `entry.save`. It holds no text of a model or of a prompt.
@@ -48,7 +54,7 @@ def entry_of(
         results: results.json of the run.
         record: its run.json.
         manifests: stage name -> manifest, of the stages whose machine is told.
-        observations: `observed`, or None where the store no longer has them.
+        found: `observed`, or None where the store no longer has the run's scores.
         places: folders of this machine that must not be named.
 
     Raises:
@@ -84,7 +90,7 @@ def entry_of(
         "rows": [_only(row, _CELL) for row in results["rows"]],
         "targets": [_only(target, (*_TARGET, "status")) for target in results["targets"]],
         "statistics": _statistics(results["statistics"]),
-        "observations": observations,
+        **(found or {"observations": None}),
         **{name: _bills(bill) for name, bill in bills.items()},
         **cleaned(told, known),
     }
@@ -96,7 +102,10 @@ _TOLD = ("kind", "message", "stage")
 def observed(
     stages: Iterable[Mapping[str, str]], rows: Sequence[tuple[str, int]], store: Store
 ) -> Record | None:
-    """What the statistics of a run rest on, from its artifacts; None where some are gone.
+    """Fields of an entry that come from a run's artifacts; None where scores are gone.
+
+    ``observations``: what the statistics rest on; ``training``: what the methods logged, of those
+    whose trainings are still there.
 
     Args:
         stages: "stages" of run.json.
@@ -106,12 +115,13 @@ def observed(
     Raises:
         UserError: an artifact is corrupt.
     """
-    kinds = {f"{kind}/{row}/{seed}" for row, seed in rows for kind in ("score", "judge")}
-    wanted = kinds | {f"generate/{row}/{seed}" for row, seed in rows}
+    runs = [f"{row}/{seed}" for row, seed in rows]
+    wanted = {f"{kind}/{run}" for run in runs for kind in ("score", "judge", "generate")}
+    trained = {*SHARED, *(f"train/{run}" for run in runs)}
     folders: dict[str, Path] = {}
     for stage in stages:
         name = stage["stage"]
-        if name not in wanted:
+        if name not in wanted | trained:
             continue
         try:
             found = store.read(name.partition("/")[0], stage["key"])
@@ -125,9 +135,45 @@ def observed(
     score, judge = (folders[f"{kind}/{row}/{seed}"] for kind in ("score", "judge"))
     first = RowRun(row, seed, score, judge, Path())
     return {
-        "prompts": prompt_ids(first),
-        "rows": {found.name: _seen(found) for found in read_rows(folders, rows, 1)},
+        "observations": {
+            "prompts": prompt_ids(first),
+            "rows": {found.name: _seen(found) for found in read_rows(folders, rows, 1)},
+        },
+        "training": signals(folders, rows),
     }
+
+
+def entry_of_run(folder: Path, record: Mapping[str, Any]) -> tuple[Record, Store]:
+    """The entry of a finished and verified run (without its digest), and the store it is from.
+
+    Args:
+        folder: of the run.
+        record: its run.json.
+
+    Raises:
+        UserError: see `entry_of` and `observed`; or a manifest that cannot be read.
+    """
+    results = load(folder / "results.json")
+    manifests = _manifests(folder, record)
+    rows = [(str(row), int(seed)) for row, seed in manifests["results"]["config"].get("rows", [])]
+    store = Store(store_root(folder))
+    found = observed(record["stages"], rows, store) if rows else None
+    places = [str(Path.home()), str(folder.resolve()), str(store.root.resolve()), str(Path.cwd())]
+    return entry_of(results, record, manifests, found, places), store
+
+
+def _manifests(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Manifests of the stages of a verified run, by name, in its order."""
+    found = {}
+    for stage in record["stages"]:
+        path = folder / "manifests" / manifest_name(stage["stage"])
+        try:
+            found[stage["stage"]] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); run the recipe again") from error
+    if "results" not in found:
+        raise UserError(f"{folder}: has no stage `results`; run the recipe again")
+    return found
 
 
 def _seen(row: Row) -> Record:
@@ -135,7 +181,11 @@ def _seen(row: Row) -> Record:
     return {
         "seeds": list(row.seeds),
         "means": {
-            name: [_mean(seed) for seed in values.tolist()] for name, values in cells.items()
+            **{name: [_mean(seed) for seed in values.tolist()] for name, values in cells.items()},
+            **{
+                name: [_number(value) for value in _perplexities(nll, tokens)]
+                for name, (nll, tokens) in row.corpora.items()
+            },
         },
         "prompts": {
             name: [[_number(value) for value in seed] for seed in cells[name].tolist()]
@@ -143,6 +193,13 @@ def _seen(row: Row) -> Record:
             if name in cells
         },
     }
+
+
+def _perplexities(nll: Floats, tokens: Floats) -> list[float]:
+    """exp(sum nll / sum tokens) of each seed, from (seeds, documents); not finite where unknown."""
+    with np.errstate(all="ignore"):
+        found: list[float] = np.exp(nll.sum(axis=1) / tokens.sum(axis=1)).tolist()
+    return found
 
 
 def _mean(values: Sequence[float]) -> float | None:

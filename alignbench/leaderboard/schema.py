@@ -143,6 +143,28 @@ class Observations(_Strict):
     rows: dict[Name, Seen]
 
 
+class Signal(_Strict):
+    """A logged quantity, for each seed: at the first step, and mean and root mean square of all."""
+
+    first: list[float | None]
+    mean: list[float | None]
+    rms: list[float | None]
+
+
+class Trained(_Strict):
+    """How the training of one row went.
+
+    Attributes:
+        seeds: of its training; [0] for base and SFT, which have one.
+        quantities: what the method logged, by name.
+        spent: currency -> the amount of each seed.
+    """
+
+    seeds: list[Count]
+    quantities: dict[Text, Signal]
+    spent: dict[Text, list[float | None]]
+
+
 class Environment(_Strict):
     """Where and with what it was made."""
 
@@ -169,6 +191,7 @@ class Entry(_Strict):
     judge: Judge
     statistics: Statistics
     observations: Observations | None
+    training: dict[Name, Trained] | None = None
     counted: dict[Name, Bill]
     measured: dict[Name, Bill]
     certificate: dict[str, Any]

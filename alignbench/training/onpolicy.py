@@ -78,6 +78,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
         self._answers = Answers([], [], [], [])
         self._temperatures = torch.empty(0)  # of the rows that TRL asks log-probabilities of
         self._raw_scores = self._scores = torch.empty(0)
+        self._batch_scores: Tensor | None = None  # of the rows that the loss is taken on
         super().__init__(
             model=policy.model,
             reward_funcs=self._score,
@@ -177,7 +178,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
     def _training_batch(self, batch: dict[str, Any], rollout: Rollout) -> dict[str, Any]:
         """What TRL shuffles, cuts into micro-batches and gives to the loss."""
         advantages, extra = self.method.advantages(rollout)
-        return {**batch, "advantages": advantages, **extra}
+        return {**batch, "advantages": advantages, "scores": rollout.scores, **extra}
 
     def _check_logprobs(
         self, ids: Tensor, attention: Tensor, sampled: Tensor, mask: Tensor
@@ -233,7 +234,22 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
             logprobs, entropies = tempered_logprobs(
                 model, input_ids, attention_mask, logits_to_keep, self._temperatures
             )
+        if logprobs.requires_grad:
+            logprobs.register_hook(self._record_push)  # type: ignore[no-untyped-call]
         return logprobs, entropies, None
+
+    def _record_push(self, gradient: Tensor) -> None:
+        """Log `push`: whether the loss raises the responses that scored high.
+
+        Correlation over the rows of a pass of their scores with minus the gradient of the loss by
+        their log-probability: near 1 for a policy gradient, near -1 where a sign is wrong. The
+        gradient is at hand in the backward pass, so it costs nothing.
+        """
+        if self._batch_scores is None:
+            return
+        pair = torch.stack([self._batch_scores.float(), -gradient.sum(dim=1).float()])
+        if (pair.std(dim=1) > 0).all():
+            self._metrics["train"]["push"].append(torch.corrcoef(pair)[0, 1].item())
 
     def _record(self, rollout: Rollout) -> None:
         """Log what the health rules read, of the policy's samples, under the same names for all."""
@@ -267,7 +283,7 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's policy loss; the critic's loss is back-propagated on the side."""
-        self._temperatures = inputs["temperatures"]
+        self._temperatures, self._batch_scores = inputs["temperatures"], inputs["scores"]
         loss: Tensor = super()._compute_loss(model, inputs)
         if self.critic is not None:
             value_loss = self.critic.backward(inputs, self.current_gradient_accumulation_steps)

@@ -92,6 +92,24 @@ def test_rounding_of_single_tokens_is_no_other_policy(
         trainer._check_logprobs(ids, attention, sampled + 0.57, mask)
 
 
+@pytest.mark.parametrize("sign", [1, -1], ids=["right", "flipped"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_push_says_whether_high_scores_are_raised(
+    method: OnPolicy, sign: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = type(method).advantages
+
+    def advantages(self: OnPolicy, rollout: Any) -> Any:
+        found, extra = plain(self, rollout)
+        return sign * found, extra
+
+    monkeypatch.setattr(type(method), "advantages", advantages)
+    _, offered, _ = tiny.train(tmp_path, method)
+    pushes = [line["push"] for line in offered.facts["logs"] if "push" in line]
+    assert pushes
+    assert all(sign * push > 0.3 for push in pushes)
+
+
 def test_dropout_in_the_checkpoint_is_off_in_rollouts_and_training(
     tmp_path: Path, captured: list[OnPolicyTrainer]
 ) -> None:
