@@ -65,6 +65,6 @@ class OnlineDPO(Online):
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Run the shared loop with the loss of pairs."""
         from alignbench.training.online_dpo import OnlineDPOTrainer
-        from alignbench.training.onpolicy import train_on_policy
+        from alignbench.training.onpolicy_run import train_on_policy
 
         train_on_policy(self, policy, inputs, meter, OnlineDPOTrainer)

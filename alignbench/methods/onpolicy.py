@@ -67,6 +67,7 @@ class Online(Method):
     code: ClassVar[tuple[str, ...]] = (
         "alignbench.methods.onpolicy",
         "alignbench.training.onpolicy",
+        "alignbench.training.onpolicy_run",
         "alignbench.training.mixed",
         "alignbench.training.online_reward",
         "alignbench.training.advantages",
@@ -179,7 +180,7 @@ class Online(Method):
 
     def train(self, policy: Policy, inputs: Inputs, meter: Meter) -> None:
         """Run the shared loop (`training.onpolicy`)."""
-        from alignbench.training.onpolicy import train_on_policy
+        from alignbench.training.onpolicy_run import train_on_policy
 
         train_on_policy(self, policy, inputs, meter)
 
