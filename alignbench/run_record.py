@@ -21,7 +21,7 @@ from alignbench.tamper import Change, changes, digests, is_inside, kind_of
 SCHEMA = 2
 RECORD = "run.json"
 FOLDERS = ("manifests", "logs", "cards")
-BESIDE = ("tensorboard", "trackers.json", "progress.json")
+BESIDE = ("tensorboard", "trackers.json", "progress.json", "human")
 """What trackers keep in the folder: nothing reads it, and it is no part of the run."""
 REMEDY = "run the recipe again: it restores the files from the store"
 

@@ -11,8 +11,9 @@ drawn at random, as if they had been one run with so many seeds. Each clean run 
 of them, and each run with a bug one.
 
 The last lines are a Markdown table: checks that failed, the exact (Clopper-Pearson) 95 % interval,
-and which comparisons failed most. Checks that share runs are not independent: the interval of "no change" is
-too narrow by that, so runs that failed at least once are counted too. A minute or two a run.
+and which comparisons failed most. Checks that share runs are not independent: the interval of "no
+change" is too narrow by that, so runs that failed at least once are counted too. A minute or two a
+run.
 """
 
 from __future__ import annotations

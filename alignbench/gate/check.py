@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignbench.errors import Exit, UserError
-from alignbench.gate.pairing import samples
-from alignbench.gate.samples import Finding, Sample
+from alignbench.gate.pairing import methods_of, samples
+from alignbench.gate.samples import LIKELY, Finding, Sample
 from alignbench.gate.terms import check_terms
-from alignbench.gate.tolerance import Tolerances
+from alignbench.gate.tolerance import Tolerances, check_metrics
+from alignbench.gate.unchecked import uncompared, untested
 from alignbench.leaderboard.schema import Entry
 
 ERROR_RATE = 0.01
 """Chance that a check in which nothing changed calls anything worse or better, all together."""
-LIKELY = 0.95
-"""Confidence of the interval that must lie within the tolerance for "same"."""
 FEW, GOOD = 5, 8
 """Degrees of freedom below which bugs on the smoke recipe went unseen, and seeds to publish."""
 DECIDING = ("reward_gold", "win_rate_vs_sft")
+"""Unless metrics are named; then one of the two suffices where a run has no other."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Outcome:
         baseline, run: what they are called.
         findings: every comparison; worse first, then inconclusive, better, same.
         deciding: metrics that must be decided.
-        undecided: sentences on what should have been decided and was not.
+        rows: of the baseline, in its order.
+        missing: of these, what the run has not.
+        untested: sentences on what should have been compared and was not.
+        inconclusive: sentences on deciding metrics that were, without a decision.
         notes: sentences on what differs between the two.
         level: confidence of each interval.
     """
@@ -38,9 +41,17 @@ class Outcome:
     run: str
     findings: Sequence[Finding]
     deciding: Sequence[str]
-    undecided: Sequence[str]
+    rows: Sequence[str]
+    missing: Sequence[str]
+    untested: Sequence[str]
+    inconclusive: Sequence[str]
     notes: Sequence[str]
     level: float
+
+    @property
+    def undecided(self) -> list[str]:
+        """Sentences on all that should have been decided and was not."""
+        return [*self.untested, *self.inconclusive]
 
     def count(self, verdict: str) -> int:
         """Comparisons with this verdict."""
@@ -78,7 +89,7 @@ def compare_entries(
     baseline: Entry,
     run: Entry,
     tolerances: Tolerances | None = None,
-    deciding: Sequence[str] = DECIDING,
+    deciding: Sequence[str] | None = None,
     retrained: bool = False,
     names: tuple[str, str] = ("the baseline", "the run"),
 ) -> Outcome:
@@ -89,13 +100,17 @@ def compare_entries(
     Args:
         baseline, run: both as `leaderboard.entry` reads them.
         tolerances: differences that do not matter.
-        deciding: metrics that methods must have decided, else the outcome is inconclusive.
+        deciding: metrics that methods must have decided, else the outcome is inconclusive; None:
+            `DECIDING`.
         retrained: accept weights that each made by the same settings, see `terms.MADE`.
         names: of the two, for the outcome.
 
     Raises:
-        UserError: they were not made on the same terms, by field; or share no row.
+        UserError: they were not made on the same terms, by field; or share no row; or a deciding
+            metric is none.
     """
+    chosen = DECIDING if deciding is None else tuple(deciding)
+    check_metrics(chosen)
     notes = check_terms(baseline, run, retrained)
     compared = list(samples(baseline, run, tolerances or Tolerances()))
     if not compared:
@@ -106,22 +121,56 @@ def compare_entries(
     found = sorted(
         (sample.judged(level, LIKELY) for sample in compared), key=lambda f: order.index(f.verdict)
     )
-    missing = [row for row in baseline.models if row not in run.models]
-    undecided = [f"row {row} of the baseline is not in the run" for row in missing]
-    methods = baseline.certificate.get("rows", {})
-    undecided += [
-        f"{f.row}: {f.name} is inconclusive"
-        for f in found
-        if f.name in deciding and f.row in methods and f.verdict == "inconclusive"
-    ]
-    if not any(_has_noise(sample) for sample in compared):
-        undecided.append("nothing could be tested: no method has seeds enough in both")
+    methods = methods_of(baseline, run)
     notes += _few_seeds(baseline, run)
     notes += [f"row {row} is new" for row in run.models if row not in baseline.models]
-    if baseline.training is None or run.training is None:
-        who = "baseline" if baseline.training is None else "run"
-        notes.append(f"the {who} has no training signals: only scores were compared")
-    return Outcome(*names, found, tuple(deciding), undecided, notes, level)
+    notes += _without_signals(baseline, methods)
+    notes += _left_out(compared)
+    return Outcome(
+        *names,
+        found,
+        chosen,
+        rows=baseline.models,
+        missing=[row for row in baseline.models if row not in run.models],
+        untested=[
+            *untested(baseline, run, compared),
+            *uncompared(baseline, run, compared, chosen, each=deciding is not None),
+        ],
+        inconclusive=[
+            f"{f.row}: {f.name} is inconclusive"
+            for f in found
+            if f.name in chosen and f.row in methods and f.verdict == "inconclusive"
+        ],
+        notes=notes,
+        level=level,
+    )
+
+
+def _without_signals(baseline: Entry, methods: Sequence[str]) -> list[str]:
+    """What no signals of the baseline guard (those that the run lacks are in `untested`)."""
+    if baseline.training is None:
+        return ["the baseline has no training signals: only scores were compared"]
+    found = [
+        m for m in methods if m not in baseline.training or not baseline.training[m].quantities
+    ]
+    return [f"the baseline has no training signals of {row}" for row in found]
+
+
+def _left_out(compared: Sequence[Sample]) -> list[str]:
+    """What prompts and comparisons do not count."""
+    notes = [
+        f"{s.row}: {s.name} leaves out {s.dropped} prompts that not all seeds of both know"
+        for s in compared
+        if s.dropped
+    ]
+    bare = [
+        f"{s.row} {s.name}"
+        for s in compared
+        if s.table is not None and not s.identical and s.half(LIKELY) is None
+    ]
+    if bare:
+        notes.append(f"without an interval in the tables, and so not tested: {', '.join(bare)}")
+    return notes
 
 
 def _few_seeds(baseline: Entry, run: Entry) -> list[str]:
@@ -133,10 +182,3 @@ def _few_seeds(baseline: Entry, run: Entry) -> list[str]:
         f"baseline and run have {seeds[0]} and {seeds[1]} seeds: only large differences can be "
         f"told from chance; publish a baseline of {GOOD} seeds"
     ]
-
-
-def _has_noise(sample: Sample) -> bool:
-    """Whether a comparison of a method could be made, or was not needed."""
-    if sample.fixed:
-        return False
-    return sample.half(LIKELY) is not None or sample.judged(LIKELY, LIKELY).identical

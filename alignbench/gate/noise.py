@@ -23,14 +23,29 @@ from alignbench.leaderboard.schema import Cell
 from alignbench.stats.bootstrap import Floats
 from alignbench.stats.draws import Seeds, multiplier
 
+ROUNDING = 1e-12
+"""Differences below this share of the numbers are those of floating-point means."""
 
-def seed_means(cells: Floats) -> Floats:
-    """(seeds,) mean over the known prompts of (seeds, prompts); nan where a seed knows none."""
-    known = np.isfinite(cells)
-    result = np.full(len(cells), np.nan)
-    total = np.where(known, cells, 0.0).sum(axis=1)
-    np.divide(total, known.sum(axis=1), out=result, where=known.any(axis=1))
-    return result
+
+def in_common(run: Floats, base: Floats) -> tuple[Floats, Floats, int]:
+    """The prompts that every seed of both sides knows, and how many others some seed knows.
+
+    Prompts are easy or hard: means over other prompts differ without any change.
+
+    Args:
+        run, base: (seeds, prompts), column j the same prompt, nan where unknown. A seed that knows
+            nothing is left out, not its side.
+    """
+    known = [np.isfinite(cells) for cells in (run, base)]
+    sides = [
+        cells[is_known.any(axis=1)] for cells, is_known in zip((run, base), known, strict=True)
+    ]
+    anywhere = known[0].any(axis=0) | known[1].any(axis=0)
+    everywhere = known[0].any(axis=0) & known[1].any(axis=0)
+    for cells in sides:
+        everywhere &= np.isfinite(cells).all(axis=0)
+    dropped = int(anywhere.sum() - everywhere.sum())
+    return sides[0][:, everywhere], sides[1][:, everywhere], dropped
 
 
 def half_width(
@@ -39,25 +54,30 @@ def half_width(
     """Half of the interval of mean(run) - mean(base); None where it cannot be told.
 
     Args:
-        run, base: (seeds, prompts), column j the same prompt; one column: means of seeds.
+        run, base: (seeds, prompts), all known, column j the same prompt; one column: means of
+            seeds.
         level: confidence, in (0, 1).
         fixed: the model has no seeds of its own (base, SFT): only prompts vary.
         noise: standard deviation between seeds, at least: that a few agree does not prove that
             there is none.
+
+    Without any spread there is no interval, unless the means are equal: a few equal numbers on
+    either side (rates of 0, say) do not make the next one certain.
     """
     with np.errstate(all="ignore"):
-        seeds = [] if fixed else _seeds(seed_means(run), seed_means(base), noise)
+        seeds = [] if fixed else _seeds(run.mean(axis=1), base.mean(axis=1), noise)
         if seeds is None:
             return None
         variance = sum(each.full**2 for each in seeds)
-        if run.shape[1] == 1:
-            return _by_seeds(seeds, level)
         paired = run.mean(axis=0) - base.mean(axis=0)
-        paired = paired[np.isfinite(paired)]
-        if len(paired) < 2:
+        count = len(paired)
+        prompts = float(paired.var(ddof=1)) / count if count > 1 else 0.0
+        tiny = ROUNDING * max(np.abs(run).max(), np.abs(base).max())
+        if math.sqrt(variance + prompts) <= tiny < abs(paired.mean()):
             return None
-        prompts = float(paired.var(ddof=1)) / len(paired)
-        times = float(multiplier(level, len(paired), seeds, prompts))
+        if count == 1:
+            return _by_seeds(seeds, level)
+        times = float(multiplier(level, count, seeds, prompts))
         return _finite(times * math.sqrt(variance + prompts))
 
 
@@ -88,7 +108,7 @@ def apart(run: Floats, base: Floats) -> bool:
 
     Heavy tails (a gradient norm, say) make Student's t too sure; this asks nothing of the shape.
     """
-    mine, theirs = seed_means(run), seed_means(base)
+    mine, theirs = run.mean(axis=1), base.mean(axis=1)
     return bool(mine.min() > theirs.max() or mine.max() < theirs.min())
 
 
@@ -100,15 +120,18 @@ def table_half(
     Args:
         confidence: of the tables' intervals; with few seeds they are wide already, and the ratio
             of quantiles with all the seeds' degrees of freedom makes them no narrower.
-        level, fixed: as in `half_width`.
+        level, fixed: as in `half_width`. The interval of a single seed is of its prompts alone:
+            of a row with seeds it tells nothing.
     """
     from scipy.special import stdtrit
 
     df = baseline.n_prompts - 1 if fixed else baseline.n_seeds + run.n_seeds - 2
     if baseline.low is None or baseline.high is None or run.low is None or run.high is None:
         return None
-    if df < 1:
+    if df < 1 or (not fixed and min(baseline.n_seeds, run.n_seeds) < 2):
         return None
     half = math.hypot(baseline.high - baseline.low, run.high - run.low) / 2
+    if half == 0 and run.value != baseline.value:
+        return None
     at_level, at_confidence = (float(stdtrit(df, (1 + each) / 2)) for each in (level, confidence))
     return _finite(half * at_level / at_confidence)

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from alignbench.gate.noise import in_common
 from alignbench.gate.samples import COUNT_NOISE, FLOOR, ROUNDING, SHARED_QUANTITIES, Sample
 from alignbench.gate.tolerance import SPENT, TRAINING, Tolerance, Tolerances
 from alignbench.leaderboard.schema import Entry, Observations, Signal, Trained
@@ -49,11 +50,19 @@ def _scores(row: str, baseline: Entry, run: Entry, tolerances: Tolerances) -> It
         cells = _cells(baseline.observations, run.observations, row, name)
         if other is None or other.value is None:
             yield sample(None, np.array([[cell.value]]))
-        elif cells is not None:
-            yield sample(*cells)
+        elif cells is not None and cells[0].shape[1] == 0:
+            yield sample(None, np.array([[cell.value]]), dropped=cells[2])
+        elif cells is not None and not (fixed and cells[0].shape[1] == 1):
+            yield sample(*cells[:2], dropped=cells[2])
         else:
             table = (cell, other, baseline.statistics.confidence)
             yield sample(np.array([[other.value]]), np.array([[cell.value]]), table=table)
+
+
+def methods_of(baseline: Entry, run: Entry) -> list[str]:
+    """Rows of both that were trained with seeds of their own."""
+    rows = baseline.certificate.get("rows", {})
+    return [row for row in baseline.models if row in rows and row in run.models]
 
 
 def _seeds(observed: Observations | None, row: str) -> Sequence[int] | None:
@@ -63,22 +72,27 @@ def _seeds(observed: Observations | None, row: str) -> Sequence[int] | None:
 
 def _cells(
     theirs: Observations | None, mine: Observations | None, row: str, name: str
-) -> tuple[Floats, Floats] | None:
-    """(seeds, prompts) of run and baseline over the prompts of both, else (seeds, 1) means."""
+) -> tuple[Floats, Floats, int] | None:
+    """(seeds, prompts) of run and baseline, and how many prompts were dropped.
+
+    Prompts are those that all seeds of both know, none for fewer than two; where a metric is not
+    known prompt by prompt, (seeds, 1) means.
+    """
     if theirs is None or mine is None or row not in theirs.rows or row not in mine.rows:
         return None
     base, run = theirs.rows[row], mine.rows[row]
     if name in base.prompts and name in run.prompts:
         place = {prompt: at for at, prompt in enumerate(mine.prompts)}
-        both = [(place[p], at) for at, p in enumerate(theirs.prompts) if p in place]
-        if len(both) > 1:
-            columns = [list(column) for column in zip(*both, strict=True)]
-            run_cells, base_cells = (
-                np.array(seen.prompts[name], dtype=np.float64) for seen in (run, base)
-            )
-            return run_cells[:, columns[0]], base_cells[:, columns[1]]
+        there = [at for at, prompt in enumerate(theirs.prompts) if prompt in place]
+        base_cells = np.array(base.prompts[name], dtype=np.float64)
+        run_cells = np.full((len(run.seeds), len(theirs.prompts)), np.nan)
+        columns = [place[theirs.prompts[at]] for at in there]
+        run_cells[:, there] = np.array(run.prompts[name], dtype=np.float64)[:, columns]
+        run_known, base_known, dropped = in_common(run_cells, base_cells)
+        few = run_known.shape[1] < 2
+        return run_known[:, few:], base_known[:, few:], dropped + few * run_known.shape[1]
     run_means, base_means = (_column(seen.means.get(name, [])) for seen in (run, base))
-    return None if run_means is None or base_means is None else (run_means, base_means)
+    return None if run_means is None or base_means is None else (run_means, base_means, 0)
 
 
 def _column(values: Sequence[float | None]) -> Floats | None:
@@ -102,7 +116,7 @@ def _trainings(
     same = baseline.seeds == run.seeds
     for name, amounts in baseline.spent.items():
         base, mine = _column(amounts), _column(run.spent.get(name, []))
-        if base is None or not base.any():
+        if base is None or not (base.any() or (mine is not None and mine.any())):
             continue
         tolerance = tolerances[SPENT]
         noise = max(COUNT_NOISE, tolerance.of(float(base.mean())) / 2)
@@ -122,11 +136,14 @@ def _signal(
 
     One step of a few answers has tails that Student's t does not hold for: between other seeds it
     is not compared. From the same weights with the same seeds nothing but rounding can differ.
+    Percent are of the baseline's size; of what was always 0 there, of the run's.
     """
     base, sizes = _column(signal.mean), _column(signal.rms)
     if base is None or sizes is None:
         return
-    scale, sample = float(sizes.mean()), partial(Sample, row, "training", tolerance=tolerance)
+    now = None if other is None else _column(other.rms)
+    scale = float(sizes.mean()) or (0.0 if now is None else float(now.mean()))
+    sample = partial(Sample, row, "training", tolerance=tolerance)
     label = f"{TRAINING}.{name}"
     if exact and (first := _column(signal.first)) is not None:
         mine = None if other is None else _column(other.first)
@@ -136,8 +153,7 @@ def _signal(
     about = partial(sample, fixed=False, same_seeds=exact)
     yield about(f"{label}.mean", run=mine, base=base, scale=scale, noise=noise)
     if (sizes > 0).all():
-        mine = None if other is None else _column(other.rms)
-        logs = None if mine is None else np.log(np.maximum(mine, FLOOR * sizes.min()))
+        logs = None if now is None else np.log(np.maximum(now, FLOOR * sizes.min()))
         noise = float(np.log1p(tolerance.of(1.0))) / 2
         yield about(f"{label}.rms", run=logs, base=np.log(sizes), logarithm=True, noise=noise)
 

@@ -7,13 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from alignbench.gate.noise import apart, half_width, seed_means, table_half
+from alignbench.gate.noise import apart, half_width, table_half
 from alignbench.gate.tolerance import Tolerance
 from alignbench.leaderboard.schema import Cell
 from alignbench.stats.bootstrap import Floats
 
 Kind = Literal["score", "training", "spent"]
 Verdict = Literal["better", "same", "worse", "inconclusive"]
+LIKELY = 0.95
+"""Confidence of the interval that must lie within the tolerance for "same"."""
 SHARED_QUANTITIES = ("loss", "eval_loss")
 """Of stages with one seed nobody knows the noise: only losses, which rounding hardly moves."""
 EXACT = ("perplexity", "perplexity_reference")
@@ -71,11 +73,12 @@ class Sample:
         run, base: (seeds, prompts), or one column of means; None where a side has nothing.
         same_seeds: the seeds of both sides are equal, in number and name.
         better: 1 higher, -1 lower, 0 neither.
-        table: cells of the table (baseline, run) and their confidence, where nothing finer is
-            known; then `run` and `base` hold one value each.
+        table: cells of the table (baseline, run) and their confidence, where prompts or seeds tell
+            nothing finer; then `run` and `base` hold one value each.
         logarithm: the samples are logarithms; values are shown as they were.
         scale: of training signals the size that percent are of; 0: nothing to judge them on.
         noise: standard deviation between seeds, at least.
+        dropped: prompts left out because a seed of either side does not know them.
     """
 
     row: str
@@ -91,6 +94,14 @@ class Sample:
     logarithm: bool = False
     scale: float | None = None
     noise: float = 0.0
+    dropped: int = 0
+
+    @property
+    def identical(self) -> bool:
+        """Whether the same seeds gave the same numbers."""
+        if self.run is None or self.base is None:
+            return False
+        return (self.same_seeds or self.fixed) and np.array_equal(self.run, self.base)
 
     def half(self, level: float) -> float | None:
         """Half-width of the interval of the difference at a confidence level."""
@@ -108,14 +119,13 @@ class Sample:
         """Compare at `level` (for better and worse) and at `likely` (for same)."""
         if self.run is None or self.base is None:
             return self._finding(None, None, 0.0, "inconclusive")
-        theirs = float(seed_means(self.base).mean())
-        difference = float(seed_means(self.run).mean()) - theirs
+        theirs = float(self.base.mean())
+        difference = float(self.run.mean()) - theirs
         if self.logarithm:
             tolerance = float(np.log1p(self.tolerance.of(1.0)))
         else:
             tolerance = self.tolerance.of(theirs if self.scale is None else self.scale)
-        equal = (self.same_seeds or self.fixed) and np.array_equal(self.run, self.base, True)
-        if equal:
+        if self.identical:
             return self._finding(0.0, 0.0, tolerance, "same", identical=True)
         strict, narrow = self.half(level), self.half(likely)
         verdict: Verdict = "inconclusive"
@@ -156,5 +166,5 @@ class Sample:
     def _value(self, cells: Floats | None) -> float | None:
         if cells is None:
             return None
-        mean = float(seed_means(cells).mean())
+        mean = float(cells.mean())
         return float(np.exp(mean)) if self.logarithm else mean

@@ -103,6 +103,22 @@ class Tolerances:
         return self.changed.get(name, DEFAULTS.get(name, OTHER))
 
 
+def check_metrics(names: Iterable[str]) -> None:
+    """Whether deciding metrics exist.
+
+    Raises:
+        UserError: every name that is none.
+    """
+    listed = ", ".join(sorted(METRIC))
+    problems = [
+        f'deciding: no metric "{name}"{nearest(name, METRIC)}; metrics: {listed}'
+        for name in names
+        if name not in METRIC
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
 def _amount(text: str) -> Tolerance | None:
     try:
         value = float(text.removesuffix("%"))

@@ -17,6 +17,7 @@ from alignbench.compare import check
 from alignbench.digest import sha256_json
 from alignbench.errors import UserError, printable
 from alignbench.files import write_atomic
+from alignbench.leaderboard.consistency import contradictions
 from alignbench.leaderboard.schema import Entry
 from alignbench.leaderboard.texts import problem_of
 from alignbench.results.metrics import METRIC
@@ -89,7 +90,8 @@ def validated(record: Any, where: str) -> Entry:
         raise UserError(*lines) from error
     except UserError as error:
         raise UserError(*(f"{where}: {line}" for line in error.problems)) from error
-    problems = [f"{where}: {problem}" for problem in _contradictions(entry, record)]
+    found = list(_contradictions(entry, record)) or contradictions(entry)
+    problems = [f"{where}: {problem}" for problem in found]
     if problems:
         raise UserError(*problems[:SHOWN_PROBLEMS])
     return entry
@@ -189,6 +191,7 @@ def _contradictions(entry: Entry, record: Mapping[str, Any]) -> Iterator[str]:
         elif cell.low is not None and cell.high is not None and cell.low > cell.high:
             yield f"{where}.low: is above high"
     yield from _observed(entry)
+    yield from _trained(entry)
 
 
 def _observed(entry: Entry) -> Iterator[str]:
@@ -205,3 +208,17 @@ def _observed(entry: Entry) -> Iterator[str]:
         for metric, cells in seen.prompts.items():
             if len(cells) != len(seen.seeds) or any(len(c) != prompts for c in cells):
                 yield f"{where}.prompts.{metric}: must have a value for each seed and prompt"
+
+
+def _trained(entry: Entry) -> Iterator[str]:
+    for row, trained in (entry.training or {}).items():
+        where = f"training.{row}"
+        if row not in entry.models:
+            yield f"{where}: is not in models"
+        lists = {f"spent.{name}": amounts for name, amounts in trained.spent.items()}
+        for name, signal in trained.quantities.items():
+            for key, values in signal:
+                lists[f"quantities.{name}.{key}"] = values
+        for name, values in lists.items():
+            if len(values) != len(trained.seeds):
+                yield f"{where}.{name}: must have a value for each seed"

@@ -257,7 +257,7 @@ def _stages(results: Mapping[str, Any]) -> Record:
 
 def _group(stage: str) -> str:
     kind, row = f"{stage}/".split("/")[:2]
-    if kind in ("curve", "generate", "score", "judge"):
+    if kind in ("curve", "generate", "score", "judge", "matches"):
         return "evaluation"
     return f"tuning of {row}" if kind == "trial" else stage
 

@@ -11,27 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from alignbench.files import write_atomic
+from alignbench.leaderboard.texts import cleaned
 from alignbench.report.cost import cost_section
+from alignbench.report.drawing import CONFIG, library
 from alignbench.report.health import health_section
-from alignbench.report.judge import judge_section, percent
-from alignbench.report.page import render
-from alignbench.report.plots import Geometry, curve_plot, interval_plot
+from alignbench.report.judge import judge_section
+from alignbench.report.page import inline, policy_of, render, script
 from alignbench.report.quality import quality_section
+from alignbench.report.ranking import (
+    choices_section,
+    effect_section,
+    ranking_section,
+    stability_rows,
+)
+from alignbench.report.samples import distance
+from alignbench.report.table import table_section
+from alignbench.report.training import training_charts
 from alignbench.report.tuning import tuning_section
-from alignbench.results.metrics import METRIC, METRICS, Metric, label, simulated
-from alignbench.results.observations import PERPLEXITIES
+from alignbench.results.reproduce import commands
 
 Record = dict[str, Any]
-UNKNOWN = "–"
-STATUS_SIGNS = {"met": "✓", "missed": "✗", "not separable": "≈", "unknown": UNKNOWN}
-CURVE_LABELS = {
-    "reward_raw": "proxy reward (raw)",
-    "sequence_kl": "KL from SFT, sampled (nats)",
-    "sampled_entropy": "entropy, sampled (nats/token)",
-    "rewards_accuracies": "pair accuracy",
-    "rewards_margins": "implicit reward margin",
-    "loss": "loss",
-}
+CODE = ("state.js", "tables.js", "terms.js", "figures.js", "samples.js")
+"""The page's own scripts, which run as one."""
 
 
 def write_report(
@@ -41,8 +42,7 @@ def write_report(
 
     Args:
         results: as `alignbench.results.load` returns it.
-        samples: for the sample browser, or None: dicts ``{"prompt_id", "family", "prompt",
-            "responses": [{"model", "response", "finished"}, ...]}``, see `stages.report`.
+        samples: for the sample browser, as `report.samples.read_samples` returns them, or None.
         path: of the HTML file.
     """
     write_atomic(path, render_report(results, samples))
@@ -50,148 +50,91 @@ def write_report(
 
 def render_report(results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] | None) -> str:
     """The HTML text; see `write_report`."""
+    scripts = {
+        "theme": script("theme.js"),
+        "library": inline(library()),
+        "code": script(*CODE),
+    }
+    reference = results.get("reference", "sft")
     return render(
         "report.html.jinja",
+        policy=policy_of(*scripts.values()),
+        scripts=scripts,
+        chart_config=CONFIG,
         results=results,
         confidence=f"{100 * results['statistics']['confidence']:.0f} %",
-        table=_table(results),
-        seeds=_seeds(results),
-        targets=_targets(results),
-        plots=_plots(results),
+        table=table_section(results),
+        ranking=ranking_section(results),
+        choices=choices_section(results),
         cost=cost_section(results),
+        effect=effect_section(results),
+        stability=stability_rows(results),
         quality=quality_section(results),
         judge=judge_section(results),
-        by_rule=any(simulated(metric, results) for metric in METRICS),
-        command=results.get("command"),
-        detectable=[
-            UNKNOWN if (least := test.get("detectable")) is None else f"±{least:.2f}"
-            for test in results["statistics"]["against_sft"]
-        ],
-        length_controlled=[
-            {"model": line["model"], **percent({**line, "n": None}), "raw": f"{line['raw']:.1f} %"}
-            for line in results["statistics"].get("length_controlled", ())
-        ],
-        reference="SFT" if (reference := results.get("reference", "sft")) == "sft" else reference,
+        reference="SFT" if reference == "sft" else reference,
         between="win rate" if "reference" in results else "gold reward",
         health=health_section(results),
         tuning=tuning_section(results),
-        curves=_curves(results),
-        families=_families(samples or ()),
-        recipe=json.dumps(results["recipe"], indent=1, ensure_ascii=False),
-        methods=list(dict.fromkeys(target["model"] for target in results["targets"])),
+        training=training_charts(results),
+        samples=_browser(samples or (), results["models"]),
+        environment=_environment(results),
+        commands=_commands(results),
+        recipe=json.dumps(cleaned(results["recipe"]), indent=1, ensure_ascii=False),
+        certificate=cleaned(results["certificate"]),
     )
 
 
-def _table(results: Mapping[str, Any]) -> list[Record]:
-    """One entry for each metric: label, marks, and a cell for each model."""
-    cells = {(row["model"], row["metric"]): row for row in results["rows"]}
-    best = results["statistics"]["best"]
-    return [
-        {
-            "label": label(metric, results),
-            "better": {"higher": "↑", "lower": "↓", None: ""}[metric.better],
-            "simulated": simulated(metric, results),
-            "cells": [
-                _cell(cells.get((model, metric.name)), metric, best.get(metric.name) == model)
-                for model in results["models"]
+def _browser(samples: Sequence[Mapping[str, Any]], models: Sequence[str]) -> Record | None:
+    """What the sample browser's script needs; None without samples."""
+    if not samples:
+        return None
+    return {
+        "shown": len(samples),
+        "of": samples[0]["of"],
+        "opponent": next(
+            (a["opponent"] for s in samples for a in s["responses"] if a.get("opponent")), None
+        ),
+        "data": {
+            "models": [m for m in models if any(a["model"] == m for a in samples[0]["responses"])],
+            "prompts": [
+                {
+                    **{name: sample[name] for name in ("prompt_id", "family", "prompt", "picked")},
+                    "responses": [_answer(answer) for answer in sample["responses"]],
+                }
+                for sample in samples
             ],
-        }
-        for metric in METRICS
-        if any(model_metric[1] == metric.name for model_metric in cells)
-    ]
-
-
-def _cell(row: Mapping[str, Any] | None, metric: Metric, best: bool) -> Record:
-    if row is None or row["value"] is None:
-        return {"value": UNKNOWN, "bounds": "", "best": False}
-    bounds = UNKNOWN
-    if row["low"] is not None:
-        bounds = f"{row['low']:.{metric.decimals}f} to {row['high']:.{metric.decimals}f}"
-    return {"value": f"{row['value']:.{metric.decimals}f}", "bounds": bounds, "best": best}
-
-
-def _seeds(results: Mapping[str, Any]) -> list[Record]:
-    """Per model, the most training seeds and prompts that a value of it rests on."""
-    rows = {
-        model: [row for row in results["rows"] if row["model"] == model]
-        for model in results["models"]
+        },
     }
-    return [
-        {
-            "seeds": max((row["n_seeds"] for row in own), default=UNKNOWN),
-            "prompts": max(
-                (row["n_prompts"] for row in own if row["metric"] not in PERPLEXITIES),
-                default=UNKNOWN,
-            ),
-        }
-        for own in rows.values()
-    ]
 
 
-def _targets(results: Mapping[str, Any]) -> list[Record]:
-    lines: dict[str, Record] = {}
-    for target in results["targets"]:
-        line = lines.setdefault(target["target"], {"label": target["target"], "cells": {}})
-        sign = "+" if target["against"] is not None else ""
-        value, bounds = UNKNOWN, ""
-        if target["value"] is not None:
-            value = f"{target['value']:{sign}.1f} %"
-        if target["low"] is not None:
-            bounds = f"{target['low']:{sign}.1f} to {target['high']:{sign}.1f}"
-        words = target["status"]
-        if words == "not separable":
-            words += ", reached by the value alone" if target["met"] else ", value short of it"
-        line["cells"][target["model"]] = {
-            "sign": STATUS_SIGNS[target["status"]],
-            "status": target["status"].replace(" ", "-"),
-            "words": words,
-            "value": value,
-            "bounds": bounds,
-        }
-    return list(lines.values())
+def _answer(answer: Mapping[str, Any]) -> Record:
+    apart = distance(answer)
+    return {
+        "model": answer["model"],
+        "response": answer["response"],
+        "finished": answer["finished"],
+        "scores": {name: round(value, 2) for name, value in answer["scores"].items()},
+        "ratings": {name: round(value, 2) for name, value in answer["ratings"].items()},
+        "against": answer["against"],
+        "length": answer.get("length"),
+        "apart": None if apart is None else round(apart, 2),
+    }
 
 
-def _plots(results: Mapping[str, Any]) -> list[Geometry]:
-    plots = []
-    for name, marks in (
-        ("reward_gold", ()),
-        ("win_rate_vs_sft", (50.0, 65.0)),
-        ("win_rate_vs_baseline", (50.0,)),
-    ):
-        rows = [row for row in results["rows"] if row["metric"] == name]
-        plot = interval_plot(rows, label(METRIC[name], results), METRIC[name].decimals, marks)
-        if plot is not None:
-            plots.append(plot)
-    return plots
+def _environment(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of the machine that trained; each library is an entry of its own."""
+    found = (results["costs"].get("bills") or {}).get("environment")
+    known: Mapping[str, Any] = cleaned(found or {})
+    lines = [(name.replace("_", " "), _text(v)) for name, v in known.items() if name != "libraries"]
+    return [*lines, *((name, _text(v)) for name, v in (known.get("libraries") or {}).items())]
 
 
-def _curves(results: Mapping[str, Any]) -> list[Record]:
-    """Per method, a plot for each logged quantity with a line for each seed."""
-    by_method: dict[str, dict[str, dict[str, Any]]] = {}
-    for run, training in results["training"].items():
-        method, seed = run.rsplit("/", 1)
-        for name, points in training["curves"].items():
-            if name not in CURVE_LABELS:
-                continue
-            by_method.setdefault(method, {}).setdefault(name, {})[seed] = points
-    return [
-        {
-            "method": method,
-            "plots": [
-                plot
-                for name, lines in sorted(
-                    by_method[method].items(), key=lambda item: list(CURVE_LABELS).index(item[0])
-                )
-                if (plot := curve_plot(CURVE_LABELS[name], lines)) is not None
-            ],
-        }
-        for method in results["models"]
-        if method in by_method
-    ]
+def _text(value: object) -> str:
+    return "–" if value is None else str(value)
 
 
-def _families(samples: Sequence[Mapping[str, Any]]) -> list[Record]:
-    families: dict[str, list[Mapping[str, Any]]] = {}
-    for sample in samples:
-        families.setdefault(str(sample["family"]), []).append(sample)
-    return [{"name": name, "samples": group} for name, group in families.items()]
+def _commands(results: Mapping[str, Any]) -> list[str]:
+    """How to make the results again: of a recipe's run, or the command that was typed."""
+    if results.get("command"):
+        return [results["command"]]
+    return commands(results["recipe"])

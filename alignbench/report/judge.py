@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from alignbench.report.human import sentences, tables
+from alignbench.report.shown import UNKNOWN, decimal, interval
+from alignbench.report.shown import percent as percent
+
 Record = dict[str, Any]
-UNKNOWN = "–"
 FIGURES = (
     ("prefers_first", "Prefers the answer shown first", "50 % = no position bias"),
     ("inconsistent", "Contradicts itself when the order is swapped", "counted as ties"),
@@ -23,7 +26,8 @@ FIGURES = (
 def judge_section(results: Mapping[str, Any]) -> Record | None:
     """What the template needs; None for results without a judged pair."""
     audit = results.get("judge_audit")
-    if audit is None or not audit["pairs"]:
+    human = _human(results)
+    if audit is None or not (audit["pairs"] or human):
         return None
     judge = results["judge"]
     return {
@@ -35,35 +39,14 @@ def judge_section(results: Mapping[str, Any]) -> Record | None:
             for name, label, meaning in FIGURES
         ],
         "ratings": [
-            {"label": rubric, **_plain(figure)}
+            {"label": rubric, **interval(figure)}
             for rubric, figure in audit.get("ratings", {}).items()
         ],
         "deterministic": judge.get("deterministic", False),
         "served": judge.get("served") or [],
         "refusals_by": judge.get("refusals_by", UNKNOWN),
         "bill": [f"{name.replace('_', ' ')}: {value:,}" for name, value in _bill(judge)],
-        "human": _human(results.get("human")),
-    }
-
-
-def percent(figure: Mapping[str, Any]) -> Record:
-    """A share in percent, its bounds, and of how many."""
-    return _shown(figure, 1, " %")
-
-
-def _plain(figure: Mapping[str, Any]) -> Record:
-    return _shown(figure, 2, "")
-
-
-def _shown(figure: Mapping[str, Any], decimals: int, unit: str) -> Record:
-    bounds = UNKNOWN
-    if figure["low"] is not None:
-        bounds = f"{figure['low']:.{decimals}f} to {figure['high']:.{decimals}f}"
-    value = figure["value"]
-    return {
-        "value": UNKNOWN if value is None else f"{value:.{decimals}f}{unit}",
-        "bounds": bounds,
-        "n": figure.get("n") or UNKNOWN,
+        "human": human,
     }
 
 
@@ -71,8 +54,9 @@ def _bill(judge: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in (judge.get("bill") or {}).items() if value is not None]
 
 
-def _human(human: Mapping[str, Any] | None) -> Record | None:
+def _human(results: Mapping[str, Any]) -> Record | None:
     """Win rates by people, by the judge, and by the judge corrected by people."""
+    human = results.get("human")
     if not human:
         return None
     return {
@@ -84,9 +68,11 @@ def _human(human: Mapping[str, Any] | None) -> Record | None:
                 "seed": row["seed"],
                 "against": row["against"],
                 "labelled": row["labelled"],
-                "kappa": UNKNOWN if row["kappa"] is None else f"{row['kappa']:.2f}",
+                "kappa": decimal(row["kappa"]),
                 **{name: percent(row[name]) for name in ("judge", "people", "corrected")},
             }
             for row in human["rows"]
         ],
+        "tables": tables(human, results["statistics"]["confidence"]),
+        "sentences": sentences(human),
     }

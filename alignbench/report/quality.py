@@ -1,24 +1,26 @@
-"""The report's section on quality along training: small plots on common axes, and their numbers."""
+"""The report's sections on quality along training: against budget, against KL, proxy against gold.
+
+Charts of several rows share their axes, so that they can be compared by eye.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log, sqrt
 from typing import Any
 
 from alignbench.metering.currencies import COUNTED, LABELS, amount
-from alignbench.report.plots import Geometry, band_plot
+from alignbench.report.charts import WIDE, Axes, Chart, Line, Point, line_chart
 
 Record = dict[str, Any]
 UNKNOWN = "–"
 QUANTITIES = (("reward_gold", "gold", 0), ("reward_proxy", "proxy", 1))
 #: The curve of a fit is drawn through this many points.
 FIT_POINTS = 40
-COLOURS = 8
 
 
 def quality_section(results: Mapping[str, Any]) -> Record | None:
-    """Plots and numbers of the budget curves; None for a run without snapshots."""
+    """Charts and numbers of the budget curves; None for a run without snapshots."""
     curves = results.get("budget_curves")
     if not curves or not curves["rows"]:
         return None
@@ -26,54 +28,44 @@ def quality_section(results: Mapping[str, Any]) -> Record | None:
     return {
         "prompts": curves.get("prompts", UNKNOWN),
         "findings": curves["findings"],
-        "by_fraction": _by_fraction(rows),
-        "by_kl": _by_kl(rows),
         "by_currency": _by_currency(rows),
+        "by_kl": _by_kl(rows),
+        "by_fraction": _by_fraction(rows),
         "numbers": _numbers(rows),
     }
 
 
-def _by_fraction(rows: Mapping[str, Any]) -> list[Geometry]:
+def _by_fraction(rows: Mapping[str, Any]) -> list[Chart]:
     """Gold and proxy reward of each row against the share of the budget, all on the same axes."""
-    reward = _span(rows, [name for name, _, _ in QUANTITIES])
     most = max(100 * point["fraction"] for row in rows.values() for point in row["points"])
-    return [
-        band_plot(
-            row,
-            [
-                {"name": label, "style": style, "points": _points(curve, name, _percent)}
-                for name, label, style in QUANTITIES
-            ],
-            "% of the budget",
-            (0.0, max(100.0, most)),
-            reward,
-        )
-        for row, curve in rows.items()
-    ]
+    axes = Axes("% of the budget", "reward", (0.0, max(100.0, most)), _rewards(rows))
+    charts = [line_chart(row, _both(curve, _percent), axes) for row, curve in rows.items()]
+    return [chart for chart in charts if chart is not None]
 
 
-def _by_kl(rows: Mapping[str, Any]) -> list[Geometry]:
+def _by_kl(rows: Mapping[str, Any]) -> list[Chart]:
     """The same rewards against KL from SFT, with the fitted curve where there is one."""
-    reward = _span(rows, [name for name, _, _ in QUANTITIES])
     most = max(point["kl"]["value"] or 0.0 for row in rows.values() for point in row["points"])
-    plots = []
+    axes = Axes("KL from SFT (nats)", "reward", (0.0, most), _rewards(rows))
+    charts = []
     for row, curve in rows.items():
-        lines = [
-            {"name": label, "style": style, "points": _points(curve, name, _kl)}
-            for name, label, style in QUANTITIES
-        ]
+        lines = _both(curve, _kl)
         if curve.get("fit"):
-            lines.append({"name": "fit", "style": "fit", "points": _fitted(curve)})
-        plots.append(band_plot(row, lines, "KL from SFT (nats)", (0.0, most), reward))
-    return plots
+            lines.append(Line("fit", _fitted(curve), None))
+        charts.append(line_chart(row, lines, axes))
+    return [chart for chart in charts if chart is not None]
 
 
-def _fitted(curve: Mapping[str, Any]) -> list[tuple[float, float, None, None]]:
+def _both(curve: Mapping[str, Any], x: Callable[[Record], float | None]) -> list[Line]:
+    return [Line(label, _points(curve, name, x), style) for name, label, style in QUANTITIES]
+
+
+def _fitted(curve: Mapping[str, Any]) -> list[Point]:
     """R(d) = d (alpha - beta log d) on top of the start's gold reward, up to the end's KL."""
     fit, start = curve["fit"], curve["points"][0]["reward_gold"]["value"]
-    if start is None:
+    if start is None or any(fit.get(name) is None for name in ("alpha", "beta", "end_kl")):
         return []
-    points = []
+    points: list[Point] = []
     for number in range(FIT_POINTS + 1):
         kl = fit["end_kl"] * number / FIT_POINTS
         d = sqrt(kl)
@@ -82,40 +74,40 @@ def _fitted(curve: Mapping[str, Any]) -> list[tuple[float, float, None, None]]:
     return points
 
 
-def _by_currency(rows: Mapping[str, Any]) -> list[Geometry]:
+def _by_currency(rows: Mapping[str, Any]) -> list[Chart]:
     """Gold reward of all rows against each currency that a row spent; FLOPs first."""
-    gold = _span(rows, ["reward_gold"])
-    plots = []
+    charts = []
     for currency in sorted(COUNTED, key=lambda name: name != "flops"):
         spent = [p["consumed"].get(currency, 0) for row in rows.values() for p in row["points"]]
         if not any(spent):
             continue
+
+        def x(point: Record, currency: str = currency) -> float:
+            return float(point["consumed"].get(currency, 0))
+
         lines = [
-            {
-                "name": row,
-                "style": number % COLOURS,
-                "points": [
-                    (point["consumed"].get(currency, 0), *_interval(point["reward_gold"]))
-                    for point in curve["points"]
-                ],
-            }
+            Line(row, _points(curve, "reward_gold", x), number)
             for number, (row, curve) in enumerate(rows.items())
         ]
         label = LABELS[currency]
-        plots.append(band_plot(label, lines, label, (0.0, max(spent)), gold, width=470, height=260))
-    return plots
+        axes = Axes(label, "gold reward", (0.0, max(spent)), None, (WIDE, 320))
+        charts.append(line_chart(f"Gold reward against {label}", lines, axes, list(rows)))
+    return [chart for chart in charts if chart is not None]
 
 
-def _points(curve: Mapping[str, Any], name: str, x: Any) -> list[tuple[Any, ...]]:
-    points = [(x(point), *_interval(point[name])) for point in curve["points"]]
-    return [point for point in points if point[0] is not None]
+def _points(
+    curve: Mapping[str, Any], name: str, x: Callable[[Record], float | None]
+) -> list[Point]:
+    return [
+        (at, *_interval(point[name])) for point in curve["points"] if (at := x(point)) is not None
+    ]
 
 
-def _percent(point: Mapping[str, Any]) -> float:
+def _percent(point: Record) -> float:
     return 100 * float(point["fraction"])
 
 
-def _kl(point: Mapping[str, Any]) -> float | None:
+def _kl(point: Record) -> float | None:
     kl: float | None = point["kl"]["value"]
     return kl
 
@@ -124,23 +116,23 @@ def _interval(figure: Mapping[str, Any]) -> tuple[float | None, float | None, fl
     return figure["value"], figure["low"], figure["high"]
 
 
-def _span(rows: Mapping[str, Any], names: Sequence[str]) -> tuple[float, float]:
-    """What all values and bounds of these quantities fit into, with a little room."""
+def _rewards(rows: Mapping[str, Any]) -> tuple[float, float]:
+    """What all values and bounds of both rewards fit into, with a little room."""
     ends = [
         bound
         for row in rows.values()
         for point in row["points"]
-        for name in names
+        for name, _, _ in QUANTITIES
         for bound in _interval(point[name])
         if bound is not None
     ]
     if not ends:
         return 0.0, 1.0
-    room = 0.05 * (max(ends) - min(ends))
+    room = 0.05 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room
 
 
-def _numbers(rows: Mapping[str, Any]) -> list[Record]:
+def _numbers(rows: Mapping[str, Any]) -> Sequence[Record]:
     return [
         {
             "row": row,

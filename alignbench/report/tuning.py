@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignbench.report.charts import Axes, Chart, Line, line_chart
 from alignbench.report.health import shown
-from alignbench.report.plots import Geometry, band_plot
 
 Record = dict[str, Any]
 UNKNOWN = "–"
@@ -30,7 +30,7 @@ def tuning_section(results: Mapping[str, Any]) -> list[Record]:
                 "saw_gold": bool(tuned.get("saw_gold")),
                 "names": names,
                 "trials": [_trial(trial, names, trial is best) for trial in tuned["trials"]],
-                "plot": _best_of_k(tuned),
+                "chart": _best_of_k(str(row), tuned),
             }
         )
     return sections
@@ -48,20 +48,15 @@ def _trial(trial: Mapping[str, Any], names: Sequence[str], chosen: bool) -> Reco
     }
 
 
-def _best_of_k(tuned: Mapping[str, Any]) -> Geometry | None:
+def _best_of_k(row: str, tuned: Mapping[str, Any]) -> Chart | None:
     """Expected and observed best against the number of trials; None for a single trial."""
-    values = [*tuned["expected_best"], *tuned["running_best"]]
-    if len(values) < 4:
-        return None
     lines = [
-        {
-            "name": name,
-            "style": style,
-            "points": [(k, value, None, None) for k, value in enumerate(tuned[field], start=1)],
-        }
+        Line(name, [(k, value, None, None) for k, value in enumerate(tuned[field], 1)], style)
         for style, (name, field) in enumerate(
             (("expected", "expected_best"), ("as run", "running_best"))
         )
     ]
-    span = (min(values), max(values))
-    return band_plot("Best of k trials", lines, "trials k", (1, len(values) / 2), span)
+    if len(lines[0].points) < 2:
+        return None
+    axes = Axes("trials k", tuned.get("metric", "value").replace("_", " "), integers=True)
+    return line_chart(f"Best of k trials of {row}", lines, axes)

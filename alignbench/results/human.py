@@ -2,26 +2,50 @@
 
 A win rate by a judge is as biased as the judge. Where people compared some of the same pairs, its
 error there corrects it everywhere (`stats.prediction_powered`); people alone have a wide interval.
+
+Annotators who get the gold questions wrong are left out of everything (`results.annotators`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alignbench.files import read_jsonl
-from alignbench.judges.base import SECOND
+from alignbench.judges.base import FIRST, RUBRICS, SECOND
+from alignbench.results.annotators import Annotator, Told, agreement, screen
 from alignbench.results.observations import Row, Verdict
+from alignbench.results.schema import RESAMPLING_SEED
 from alignbench.results.trust import Given, Key
 from alignbench.stats.agreement import cohen_kappa
-from alignbench.stats.bootstrap import Interval
+from alignbench.stats.bootstrap import Bootstrap, Floats, Interval, percentile_interval
 from alignbench.stats.prediction_powered import prediction_powered_mean
+from alignbench.stats.rates import rate_interval
 
 Record = dict[str, Any]
-#: (answer, opponent) -> mean preference of the people who compared them, in that order.
-Labels = dict[tuple[Key, str], float]
+RESAMPLES = 2000
+PERCENT, SCALE = (0.0, 100.0), (1.0, 10.0)
+#: Kinds of values of one prompt each, such as the mean over its labels: (prompt, value).
+Values = Iterable[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody's answers to pairs of this run, and who was asked."""
+
+    told: Sequence[Told] = ()
+    annotators: Sequence[Annotator] = ()
+
+
+class Labels(dict[tuple[Key, str], float]):
+    """(answer, opponent) of a judged pair -> mean preference of the people who compared it."""
+
+    people = People()
 
 
 def read_human(
@@ -30,9 +54,10 @@ def read_human(
     given: Mapping[Key, Given],
     opponents: Mapping[str, str],
 ) -> tuple[Labels, int]:
-    """Labels that fit a judged pair, averaged over annotators, and the number of those that do not.
+    """Labels of kept annotators, averaged by judged pair, and the number of those that fit none.
 
-    A label of other texts than this run's, where it says which, fits nothing.
+    A label of other texts than this run's, where it says which, fits nothing. One that fits two
+    answers which were not judged counts in `Labels.people` only.
 
     Args:
         inputs: stage name -> folder; nothing without ``human``.
@@ -40,26 +65,73 @@ def read_human(
         given: every answer.
         opponents: name of an opponent in the verdicts -> its row.
     """
+    labels = Labels()
     if "human" not in inputs:
-        return {}, 0
+        return labels, 0
     judged = {
         ((row.name, v.seed, v.prompt, v.sample), opponents[v.against]): v.against
         for row in rows
         for v in row.verdicts
     }
-    ids = _ids(inputs["data"])
+    ids, order = _ids(inputs["data"]), _order(rows, opponents)
+    lines = read_jsonl(inputs["human"] / "labels.jsonl")
+    annotators = screen(lines)
+    out = {each.name for each in annotators if each.excluded}
     found: dict[tuple[Key, str], list[float]] = defaultdict(list)
-    unused = 0
-    for label in read_jsonl(inputs["human"] / "labels.jsonl"):
-        prompt = label["prompt_id"] or ids.get(str(label["prompt"]).strip(), "")
-        key: Key = (label["model"], label["seed"], prompt, label["sample"])
-        other: Key = (label["against"], 0, prompt, label["sample"])
-        against = judged.get((key, label["against"]))
-        if against is not None and _shown(label, given[key], given[other]):
-            found[key, against].append(label["preference"])
-        else:
+    told, unused = [], 0
+    for line in lines:
+        if line.get("expected") is not None or line["annotator"] in out:
+            continue
+        one = _told(line, given, ids, order)
+        if one is None:
             unused += 1
-    return {pair: sum(told) / len(told) for pair, told in found.items()}, unused
+            continue
+        told.append(one)
+        # Where the judge was asked of one row against the other only, that way round.
+        for own, other, preference in (
+            (one.own, one.other, one.preference),
+            (one.other, one.own, FIRST + SECOND - one.preference),
+        ):
+            against = judged.get((own, other[0])) if other[1] == 0 else None
+            if against is not None:
+                found[own, against].append(preference)
+                break
+    labels.update({pair: sum(each) / len(each) for pair, each in found.items()})
+    labels.people = People(told, annotators)
+    return labels, unused
+
+
+def _order(rows: Sequence[Row], opponents: Mapping[str, str]) -> dict[str, int]:
+    """Row -> its place in a comparison: opponents of the judge last, the reference behind them."""
+    last = list(opponents.values())
+    names = [row.name for row in rows if row.name not in last]
+    return {name: place for place, name in enumerate([*names, *last])}
+
+
+def _told(
+    line: Mapping[str, Any],
+    given: Mapping[Key, Given],
+    ids: Mapping[str, str],
+    order: Mapping[str, int],
+) -> Told | None:
+    """A label as an answer about two answers of the run; None where it fits none.
+
+    A and B are the same comparison as B and A, so that all are turned the same way: by `order`,
+    the seeds of one row by number.
+    """
+    prompt = line["prompt_id"] or ids.get(str(line["prompt"]).strip(), "")
+    own: Key = (line["model"], line["seed"], prompt, line["sample"])
+    other: Key = (line["against"], line.get("against_seed", 0), prompt, line["sample"])
+    if own not in given or other not in given or own == other:
+        return None
+    if not _shown(line, given[own], given[other]):
+        return None
+    preference, ratings = line["preference"], line.get("ratings") or {}
+    if (order[own[0]], own[1]) > (order[other[0]], other[1]):
+        own, other, preference = other, own, FIRST + SECOND - preference
+        turned = {"response": "other", "other": "response"}
+        ratings = {turned[side]: rated for side, rated in ratings.items()}
+    return Told(line["annotator"], own, other, preference, ratings)
 
 
 def _ids(data: Path) -> dict[str, str]:
@@ -77,21 +149,115 @@ def human_record(
 ) -> Record | None:
     """``human`` of results.json: win rates in percent by judge, by people, and corrected.
 
-    One line for each checkpoint with a label: people who looked at the answers of one training seed
-    say nothing about another's. None without a label.
+    One line of ``rows`` for each checkpoint with a label: people who looked at the answers of one
+    training seed say nothing about another's. None without a label.
     """
-    if not labels and not unused:
+    people = labels.people
+    if not labels and not unused and not people.annotators and not people.told:
         return None
     lines = [
         _line(row.name, seed, against, verdicts, labels, confidence)
         for row in rows
         for (seed, against), verdicts in _checkpoints(row).items()
     ]
-    return {
+    record: Record = {
         "labels": len(labels),
         "unused": unused,
         "rows": [line for line in lines if line is not None],
     }
+    if people.told or people.annotators:
+        record |= {
+            "annotators": [each.record() for each in people.annotators],
+            "agreement": agreement(people.told),
+            "win_rates": _win_rates(people.told, [row.name for row in rows], confidence),
+            "ratings": _ratings(people.told, [row.name for row in rows], confidence),
+            "judge_agreement": _judge_agreement(rows, labels, confidence),
+        }
+    return record
+
+
+def _win_rates(told: Sequence[Told], models: Sequence[str], confidence: float) -> list[Record]:
+    """People's win rates of each pair of rows that they compared, over all its checkpoints."""
+    pairs: dict[tuple[str, str], list[Told]] = defaultdict(list)
+    for one in told:
+        pairs[one.own[0], one.other[0]].append(one)
+    return [
+        {
+            "model": model,
+            "against": against,
+            "seeds": sorted({one.own[1] for one in ones}),
+            "labels": len(ones),
+            **_figure(_by_item(ones), PERCENT, confidence),
+        }
+        for (model, against), ones in sorted(
+            pairs.items(), key=lambda pair: tuple(map(models.index, pair[0]))
+        )
+    ]
+
+
+def _by_item(told: Sequence[Told]) -> Values:
+    """(prompt, win rate) of each pair of answers, the mean over who compared it."""
+    items: dict[tuple[Key, Key], list[float]] = defaultdict(list)
+    for one in told:
+        items[one.own, one.other].append(100 * (SECOND - one.preference))
+    return [(own[2], sum(wins) / len(wins)) for (own, _), wins in items.items()]
+
+
+def _ratings(told: Sequence[Told], models: Sequence[str], confidence: float) -> list[Record]:
+    """People's mean ratings of each row that was rated."""
+    found: dict[tuple[str, str], dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in told:
+        for answer, rubric, rating in one.rated():
+            found[answer[0], rubric][answer].append(rating)
+    return [
+        {
+            "model": model,
+            **{
+                rubric: _figure(
+                    [(a[2], sum(r) / len(r)) for a, r in found[model, rubric].items()],
+                    SCALE,
+                    confidence,
+                )
+                for rubric in RUBRICS
+            },
+        }
+        for model in models
+        if any(found.get((model, rubric)) for rubric in RUBRICS)
+    ]
+
+
+def _judge_agreement(rows: Sequence[Row], labels: Labels, confidence: float) -> Record:
+    """How often the judge sides with people, over all judged pairs that both decided on."""
+    prompts, sides = [], []
+    for row in rows:
+        for verdict in row.verdicts:
+            key: Key = (row.name, verdict.seed, verdict.prompt, verdict.sample)
+            people, win = labels.get((key, verdict.against)), verdict.win()
+            if people is not None and win is not None:
+                prompts.append(verdict.prompt)
+                sides.append((_side(100 * win), _side(100 * (SECOND - people))))
+    same = [(prompt, 100.0 * (a == b)) for prompt, (a, b) in zip(prompts, sides, strict=True)]
+    kappa = cohen_kappa([a for a, _ in sides], [b for _, b in sides])
+    return {**_figure(same, PERCENT, confidence), "pairs": len(sides), "kappa": kappa}
+
+
+def _figure(values: Values, scale: tuple[float, float], confidence: float) -> Record:
+    """Mean over prompts with its interval; ``n`` prompts, each the mean of its values."""
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for prompt, value in values:
+        by_prompt[prompt].append(value)
+    n = len(by_prompt)
+    if not n:
+        return {**_bounds(Interval(None)), "n": 0}
+    cells: Floats = np.array([[sum(each) / len(each) for each in by_prompt.values()]])
+    mean = float(cells.mean())
+    if scale == PERCENT and mean in PERCENT and n > 1:
+        # Of all alike a bootstrap knows nothing, the binomial distribution does.
+        interval = rate_interval(n if mean else 0, n, confidence, percent=True)
+    else:
+        draws = Bootstrap(n, RESAMPLES, RESAMPLING_SEED).means(cells, 0, scale)
+        interval = percentile_interval(mean, draws, n, confidence)
+    return {**_bounds(interval), "n": n}
 
 
 def _checkpoints(row: Row) -> dict[tuple[int, str], list[Verdict]]:
@@ -129,14 +295,20 @@ def _line(
         "against": against,
         "labelled": len(known),
         "judge": {**_bounds(Interval(found.judge)), "n": len(judge)},
-        "people": {**_bounds(found.human), "n": len(known)},
-        "corrected": {**_bounds(corrected), "n": len(judge)},
+        "people": {**_percent(found.human), "n": len(known)},
+        "corrected": {**_percent(corrected), "n": len(judge)},
         "kappa": cohen_kappa([_side(j) for j, _ in known], [_side(told) for _, told in known]),
     }
 
 
 def _side(win: float) -> str:
     return "tie" if win == 50.0 else "win" if win > 50.0 else "loss"
+
+
+def _percent(interval: Interval) -> Record:
+    """Bounds by Student's t know no end of the scale."""
+    shown = _bounds(interval)
+    return {name: None if v is None else float(np.clip(v, *PERCENT)) for name, v in shown.items()}
 
 
 def _bounds(interval: Interval) -> Record:

@@ -129,10 +129,30 @@ class _HumanRow(_Loose):
     corrected: _Figure
 
 
+class _Annotator(_Loose):
+    name: str
+    answers: int
+    gold: int
+    right: int
+    excluded: bool
+
+
+class _HumanWins(_Figure):
+    model: str
+    against: str
+    seeds: list[int]
+    labels: int
+
+
 class _Human(_Loose):
     labels: int
     unused: int
     rows: list[_HumanRow]
+    annotators: list[_Annotator] = []
+    agreement: dict[str, Any] = {}
+    win_rates: list[_HumanWins] = []
+    ratings: list[dict[str, Any]] = []
+    judge_agreement: dict[str, Any] = {}
 
 
 class _LengthControlled(_Loose):

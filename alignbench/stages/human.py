@@ -7,8 +7,12 @@ Records as in `scoring.records`, mostly JSON lines:
 - ``prompt_id``, or ``prompt`` with the prompt's text: which prompt;
 - ``model`` and ``against``: the rows whose answers were compared;
 - ``preference``: ``model``, ``against`` or ``tie``;
-- optional ``seed`` and ``sample`` (both 0), ``annotator`` (a name), and ``response`` and ``other``
-  (the two answers as they were shown: a label of other texts than the run's is not used).
+- optional ``seed``, ``against_seed`` and ``sample`` (all 0), ``annotator`` (a name), ``response``
+  and ``other`` (the two answers as they were shown: a label of other texts than the run's is not
+  used);
+- optional ``ratings`` of the two answers, ``{"response": {"helpful": 8}, "other": {...}}``, 1-10;
+- optional ``expected``: the preference that is known to be right. Such a line screens its
+  annotator and measures nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import Any
 
 from alignbench.errors import UserError, nearest
 from alignbench.files import write_jsonl
-from alignbench.judges.base import FIRST, SECOND, TIE
+from alignbench.judges.base import FIRST, RUBRICS, SECOND, TIE
 from alignbench.scoring.given import clean
 from alignbench.scoring.records import read_entries
 from alignbench.stage import StageContext
@@ -28,7 +32,9 @@ Record = dict[str, Any]
 #: In the order (model, against): 1 = the model's answer is better.
 PREFERENCES = {"model": FIRST, "tie": TIE, "against": SECOND}
 TEXTS = ("prompt_id", "prompt", "annotator", "response", "other")
-KEYS = (*TEXTS, "model", "against", "preference", "seed", "sample")
+NUMBERS = ("seed", "against_seed", "sample")
+RATED = ("response", "other")
+KEYS = (*TEXTS, "model", "against", "preference", *NUMBERS, "ratings", "expected")
 SHOWN = 10
 
 
@@ -57,8 +63,12 @@ def read_labels(path: Path) -> list[Record]:
         if not found:
             labels.append(
                 {name: _text(line.get(name)) for name in (*TEXTS, "model", "against")}
-                | {"preference": PREFERENCES[line["preference"]]}
-                | {name: line.get(name, 0) for name in ("seed", "sample")}
+                | {
+                    name: PREFERENCES.get(str(line.get(name)))
+                    for name in ("preference", "expected")
+                }
+                | {name: line.get(name, 0) for name in NUMBERS}
+                | {"ratings": line.get("ratings")}
             )
     if problems:
         more = [f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
@@ -91,8 +101,30 @@ def _problems(line: Mapping[str, Any]) -> list[str]:
     told = line.get("preference")
     if not isinstance(told, str) or told not in PREFERENCES:
         found.append(f'"preference" must be one of {", ".join(PREFERENCES)}; found {told!r}')
-    for name in ("seed", "sample"):
+    told = line.get("expected")
+    if told is not None and (not isinstance(told, str) or told not in PREFERENCES):
+        found.append(f'"expected" must be one of {", ".join(PREFERENCES)}; found {told!r}')
+    for name in NUMBERS:
         value = line.get(name, 0)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             found.append(f'"{name}" must be a whole number of at least 0')
+    if not _are_ratings(line.get("ratings")):
+        found.append(
+            f'"ratings" must hold {" and ".join(RATED)}, each with whole numbers from 1 to 10 for '
+            f"any of {', '.join(RUBRICS)}"
+        )
     return found
+
+
+def _are_ratings(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, dict) and all(
+        side in RATED
+        and isinstance(given, dict)
+        and all(
+            rubric in RUBRICS and type(number) is int and 1 <= number <= 10
+            for rubric, number in given.items()
+        )
+        for side, given in value.items()
+    )

@@ -150,7 +150,7 @@ class _Tree:
 
     def _groups(self, phase: str, stages: list[StageView]) -> list[tuple[str, list[StageView]]]:
         if phase == "methods":
-            return _by(stages, lambda stage: stage.name.split("/")[1])
+            return _by(stages, _row)
         if phase == "evaluation":
             return _by(stages, _kind)
         return [(stage.name, [stage]) for stage in stages]
@@ -222,6 +222,10 @@ class _Tree:
 
 def _kind(stage: StageView) -> str:
     return stage.name.partition("/")[0]
+
+
+def _row(stage: StageView) -> str:
+    return stage.name.partition("/")[2].partition("/")[0] or stage.name
 
 
 def _within_group(stage: StageView) -> str:

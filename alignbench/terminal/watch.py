@@ -23,6 +23,8 @@ SILENT = 120.0
 POLL = 1.0
 LINE = 30.0
 """Seconds between a running stage's lines where there is no terminal."""
+LONGEST = 1e12
+"""Seconds that `StageView` can hold: a manifest of more was not written by a run."""
 Record = Mapping[str, Any]
 
 
@@ -79,7 +81,7 @@ def _manifest(folder: Path, stage: Record) -> Record | None:
             {"kind": str(note["kind"]), "message": str(note["message"])}
             for note in manifest["notes"]
         ]
-        if manifest["key"] != stage["key"] or not 0 <= seconds < math.inf:
+        if manifest["key"] != stage["key"] or not 0 <= seconds <= LONGEST:
             return None
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

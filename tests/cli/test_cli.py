@@ -183,9 +183,10 @@ def test_run_show_report(shell: Shell, faked: None) -> None:
     assert "A recognisable answer." in html
     assert shell("report", out, "--out", "other.html")[0] == 0
     assert Path("other.html").read_text() == html
-    code, _, err = shell("report", out, "--out", "missing/other.html")
+    assert shell("report", out, "--out", "made/other.html")[0] == 0
+    code, _, err = shell("report", out, "--out", "tiny.yaml/other.html")
     assert code == 2
-    assert "missing/other.html: cannot be written" in err
+    assert "tiny.yaml/other.html: cannot be written" in err
 
     code, _, err = shell("plan", "tiny.yaml", "--out", out)
     assert code == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alignbench.gate.noise import apart, half_width, seed_means, table_half
+from alignbench.gate.noise import apart, half_width, in_common, table_half
 from alignbench.leaderboard.schema import Cell
 
 
@@ -35,7 +35,7 @@ def test_a_model_without_seeds_has_the_paired_interval_of_its_prompts() -> None:
     assert half == pytest.approx((paired.high - paired.low) / 2, rel=1e-6)
 
 
-def test_prompts_and_seeds_add_up_and_unknown_cells_are_left_out() -> None:
+def test_prompts_and_seeds_add_up() -> None:
     draw = np.random.default_rng(2)
     base, run = draw.normal(0, 1, (4, 20)), draw.normal(0, 1, (2, 20))
     whole = half_width(run, base, 0.95, fixed=False)
@@ -43,11 +43,27 @@ def test_prompts_and_seeds_add_up_and_unknown_cells_are_left_out() -> None:
     assert whole is not None
     assert only_prompts is not None
     assert whole > only_prompts
-    run[:, 3] = np.nan
-    base[:, 3] = 1e6
-    dropped = half_width(run, base, 0.95, fixed=True)
-    assert dropped is not None
-    assert dropped < 2 * only_prompts
+
+
+def test_only_prompts_that_all_seeds_of_both_know_count() -> None:
+    nan = np.nan
+    run = np.array([[1.0, nan, 3.0, 4.0, nan], [1.0, 2.0, 3.0, 4.0, nan]])
+    base = np.array([[5.0, 6.0, nan, 8.0, nan], [nan] * 5])
+    mine, theirs, dropped = in_common(run, base)
+    assert mine.tolist() == [[1, 4], [1, 4]]
+    assert theirs.tolist() == [[5, 8]]  # a seed that knows nothing is left out
+    assert dropped == 2  # not the prompt that nobody knows
+    nothing, _, dropped = in_common(np.full((2, 5), nan), base)
+    assert (nothing.shape, dropped) == ((0, 0), 3)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 12)])
+def test_no_spread_at_all_is_no_certainty(shape: tuple[int, int]) -> None:
+    for value in (0.0, 0.1):  # means of 0.1 are rounded
+        base = np.full((7, shape[1]), value)
+        assert half_width(np.full(shape, 1.1), base, 0.99, fixed=False) is None
+        equal = half_width(np.full(shape, value), base, 0.99, fixed=False)
+        assert equal == pytest.approx(0, abs=1e-9)
 
 
 def test_equal_seeds_do_not_prove_that_there_is_no_noise() -> None:
@@ -59,12 +75,9 @@ def test_huge_numbers_are_unknown_and_no_crash() -> None:
     assert half_width(column(1e300, -1e300), column(1e300, 0, 1), 0.95, fixed=False) is None
 
 
-def test_apart_and_means() -> None:
+def test_apart() -> None:
     assert apart(column(3, 4), column(1, 2))
     assert not apart(column(1.5, 4), column(1, 2))
-    cells = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
-    assert seed_means(cells)[0] == 2
-    assert math.isnan(seed_means(cells)[1])
 
 
 def test_table_intervals_widen_with_the_level() -> None:
@@ -79,3 +92,12 @@ def test_table_intervals_widen_with_the_level() -> None:
     )
     unknown = cell.model_copy(update={"low": None, "high": None})
     assert table_half(cell, unknown, 0.95, 0.95, fixed=True) is None
+    single = cell.model_copy(update={"n_seeds": 1})
+    many = cell.model_copy(update={"n_seeds": 8})
+    assert table_half(single, many, 0.95, 0.99, fixed=False) is None
+    assert table_half(many, single, 0.95, 0.99, fixed=False) is None
+    assert table_half(single, single, 0.95, 0.99, fixed=True) is not None
+    point = cell.model_copy(update={"low": 1.0, "high": 1.0})
+    other = cell.model_copy(update={"value": 2.0, "low": 2.0, "high": 2.0})
+    assert table_half(point, other, 0.95, 0.99, fixed=True) is None
+    assert table_half(point, point, 0.95, 0.99, fixed=True) == 0

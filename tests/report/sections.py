@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,29 @@ GOLD = {
 PROXY = (0, 0.8, 1.5, 2.1, 2.5)
 KL = (0, 2, 5, 9, 14)
 LIMIT = 2e13
+ENVIRONMENT = {
+    "python": "3.11.9",
+    "platform": "Linux",
+    "processor": None,
+    "cpu_count": 2,
+    "libraries": {"torch": "2.9.0", "trl": "1.16.0"},
+}
 
 
-def with_sections(results: Record, root: Path, prompts: int = 48) -> Record:
-    """`results` of `tests.fake_run` with bills, curves, health, tuning and a plan."""
-    inputs = _stages(root, prompts)
-    runs = [("sft", 0), *((row, seed) for row in GOLD for seed in (0, 1))]
+def with_sections(
+    results: Record, root: Path, prompts: int = 48, rows: Sequence[str] = tuple(GOLD)
+) -> Record:
+    """`results` of `tests.fake_run` with bills, curves, health, tuning and a plan.
+
+    `rows` are the methods that have them: those of `GOLD`, and others that behave like ppo.
+    """
+    inputs = _stages(root, prompts, rows)
+    runs = [("sft", 0), *((row, seed) for row in rows for seed in (0, 1))]
     shared = ["reward/proxy", "sft"]
-    needs = {"reinforce": shared, "ppo": [*shared, "trial/ppo/0"], "dpo": ["sft"]}
+    needs = dict.fromkeys(rows, shared) | {"ppo": [*shared, "trial/ppo/0"], "dpo": ["sft"]}
     bills, timed = bills_record(inputs, runs, needs)
     training = {run: {**found} for run, found in results["training"].items()}
-    for row in GOLD:
+    for row in rows:
         for seed in (0, 1):
             found = training[f"{row}/{seed}"]
             own = row == "dpo"
@@ -52,7 +65,7 @@ def with_sections(results: Record, root: Path, prompts: int = 48) -> Record:
         **results,
         "training": training,
         "bills": bills,
-        "costs": {**results["costs"], "bills": timed},
+        "costs": {**results["costs"], "bills": {**timed, "environment": ENVIRONMENT}},
         "budget_curves": curves_record(inputs, runs, 300, 0.95, 0),
         "health": _health(),
         "health_unchecked": [
@@ -60,13 +73,14 @@ def with_sections(results: Record, root: Path, prompts: int = 48) -> Record:
             for row in ("dpo", "reinforce")
         ],
         "tuning": {"ppo": _tuned()},
+        **ranked(results["models"], rows),
         "plan": {
-            f"train/{row}/0": {"predicted": {"flops": 2e13, "tokens_trained": 9500}} for row in GOLD
+            f"train/{row}/0": {"predicted": {"flops": 2e13, "tokens_trained": 9500}} for row in rows
         },
     }
 
 
-def _stages(root: Path, prompts: int) -> dict[str, Path]:
+def _stages(root: Path, prompts: int, rows: Sequence[str]) -> dict[str, Path]:
     inputs: dict[str, Path] = {}
 
     def stage(name: str, seconds: float, **consumed: float) -> None:
@@ -84,15 +98,17 @@ def _stages(root: Path, prompts: int) -> dict[str, Path]:
     for seed in (0, 1):
         rollouts = {"tokens_generated": 120_000 + 900 * seed, "tokens_scored": 500_000}
         stage(f"train/reinforce/{seed}", 130, flops=LIMIT, optimizer_steps=150, **rollouts)
-        stage(f"train/ppo/{seed}", 80 + seed, flops=LIMIT * 0.7, optimizer_steps=120, **rollouts)
+        for row in set(rows) - {"reinforce", "dpo"}:
+            work = {"flops": LIMIT * 0.7, "optimizer_steps": 120, **rollouts}
+            stage(f"train/{row}/{seed}", 80 + seed, **work)
         pairs = {"human_labels": 4000, "tokens_trained": 800_000}
         stage(f"train/dpo/{seed}", 90, flops=LIMIT * 0.9, optimizer_steps=250, **pairs)
-        for row in GOLD:
+        for row in rows:
             stage(f"generate/{row}/{seed}", 9, flops=3e11, tokens_generated=30_000)
     stage("generate/sft/0", 9, flops=1e11, tokens_generated=29_000)
     random = np.random.default_rng(0)
     part = random.normal(5, 1, prompts)
-    for number, row in enumerate(GOLD):
+    for number, row in enumerate(rows):
         for seed in (0, 1):
             folder = inputs[f"curve/{row}/{seed}"] = root / "curve" / row / str(seed)
             folder.mkdir(parents=True)
@@ -100,7 +116,8 @@ def _stages(root: Path, prompts: int) -> dict[str, Path]:
             (folder / "metrics.json").write_text(json.dumps({"prompt_ids": ids}))
             lines = []
             for i, asked in enumerate(ASKED):
-                bill = {"flops": (1 - 0.2 * number) * LIMIT * asked, "optimizer_steps": 100 * asked}
+                share = 1 - 0.2 * (number % 5)
+                bill = {"flops": share * LIMIT * asked, "optimizer_steps": 100 * asked}
                 noise = random.normal(0, 0.5, (2, prompts))
                 kl = KL[i] * np.exp(random.normal(0, 0.2, prompts))
                 lines.append(
@@ -110,7 +127,7 @@ def _stages(root: Path, prompts: int) -> dict[str, Path]:
                         "step": 100 * asked,
                         "consumed": {**dict.fromkeys(COUNTED, 0), **bill},
                         "proxy": list(part + 0.5 + PROXY[i] + noise[0]),
-                        "gold": list(part + GOLD[row][i] + noise[1]),
+                        "gold": list(part + GOLD.get(row, GOLD["ppo"])[i] + noise[1]),
                         "kl": list(kl),
                         "length": [20] * prompts,
                     }
@@ -164,4 +181,73 @@ def _tuned() -> Record:
         ],
         "expected_best": expected_best(known),
         "running_best": running_best(known),
+    }
+
+
+def ranked(models: Sequence[str], rows: Sequence[str] = tuple(GOLD)) -> Record:
+    """Pairwise wins, choices, effect and stability: each model a little better than the last."""
+    count = len(models)
+    wins: list[list[Record | None]] = [
+        [
+            None if i == j else {"value": v, "low": v - 8, "high": v + 8, "n": 80}
+            for j in range(count)
+            for v in [50.0 + 45.0 * (i - j) / count]
+        ]
+        for i in range(count)
+    ]
+    strengths = [
+        {
+            "model": model,
+            "value": 0.3 * i - 1,
+            "low": 0.3 * i - 1.2,
+            "high": 0.3 * i - 0.8,
+            "elo": 1000 + 52.0 * i,
+            "component": 0,
+        }
+        for i, model in enumerate(models)
+    ]
+    trained = list(rows)
+    least = [
+        {"model": model, "value": 1.0 + i, "low": None, "high": None, "text": f"{i + 1} GiB"}
+        for i, model in enumerate(trained)
+    ]
+    questions = {
+        "memory": "Which method needs the least memory?",
+        "labels": "Which method needs the fewest human labels?",
+        "compute": "Which method gains most for its FLOPs?",
+        "stability": "Which method comes out alike on every seed?",
+        "quality": "Which method is best, whatever it costs?",
+    }
+    choices = [
+        {
+            "constraint": constraint,
+            "question": question,
+            "answer": None if constraint == "quality" else trained[0],
+            "sentence": "No method is separably best."
+            if constraint == "quality"
+            else f"{trained[0]} took 1 GiB, the least of all.",
+            "rows": least,
+        }
+        for constraint, question in questions.items()
+    ]
+    return {
+        "pairwise": {
+            "judge": "sandbox (simulated judge)",
+            "models": list(models),
+            "wins": wins,
+            "strengths": strengths,
+            "problems": [],
+        },
+        "choices": choices,
+        "effect": {
+            "reference": "ppo",
+            "rows": [
+                {"model": model, "value": 100.0 - 20 * i, "low": 60.0 - 20 * i, "high": 140.0}
+                for i, model in enumerate(trained)
+            ],
+        },
+        "stability": [
+            {"model": model, "seeds": 2, "std": 0.05 + 0.1 * i, "low": None, "high": None}
+            for i, model in enumerate(trained)
+        ],
     }

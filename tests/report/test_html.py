@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,13 @@ from alignbench.results import load
 from alignbench.results.metrics import METRICS, label
 from alignbench.stages.results import run
 from tests.fake_run import EFFECTS, FakeRun
+from tests.report.sections import with_sections
 
 HOSTILE = (
     '</script></p><img src=x onerror="alert(1)"><script>alert(2)</script>'
     "{{ 7*7 }} \u202eright to left\u202c \u200bzero\u0000"
 )
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -43,7 +46,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text += data
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +58,24 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def sample(text: str) -> dict[str, Any]:
-    answers = [{"model": model, "response": text, "finished": False} for model in EFFECTS]
-    return {"prompt_id": "p0", "family": "facts", "prompt": text, "responses": answers}
+    known = {"scores": {"gold": 5.0, "proxy": 6.5}, "ratings": {"honest": 4.0}, "length": 12}
+    answers = [
+        {"model": model, "response": text, "finished": False, "against": "lost", "opponent": "sft"}
+        | known
+        for model in EFFECTS
+    ]
+    return {
+        "prompt_id": text,
+        "family": text,
+        "prompt": text,
+        "picked": text,
+        "of": 3,
+        "responses": answers,
+    }
+
+
+def scripts(html: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
 
 
 def test_the_plot_of_gold_reward_has_its_scale(results: dict[str, Any]) -> None:
@@ -74,12 +94,40 @@ def test_page_is_whole_labelled_and_self_contained(results: dict[str, Any]) -> N
     assert names.count("h1") == names.count("main") == 1
     assert "<title>alignbench: fake (cpu)</title>" in html
     assert dict(page.tags)["html"] == {"lang": "en"}
-    assert not {"script", "link", "iframe", "img", "object"} & set(names)
-    for _, attributes in page.tags:
-        assert not {"src", "href", "onclick", "onerror", "onload"} & set(attributes)
-    assert "http://" not in html.replace("http-equiv", "")
-    assert "https://" not in html
-    assert len(html.encode()) < 1_000_000
+    assert not {"link", "iframe", "img", "object"} & set(names)
+    for tag, attributes in page.tags:
+        assert not {"src", "onclick", "onerror", "onload"} & set(attributes)
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    assert len(html.encode()) < 3_000_000
+
+
+def test_only_the_scripts_of_the_policy_are_in_the_page(results: dict[str, Any]) -> None:
+    html = render_report(results, [sample("An answer.")])
+    policy = next(a["content"] for t, a in Page(html).tags if a.get("http-equiv"))
+    assert policy is not None
+    allowed = re.findall(r"'sha256-([^']+)'", policy)
+    found = [b64encode(sha256(code.encode()).digest()).decode() for code in scripts(html)]
+    assert found == allowed
+    assert len(found) == 3
+    assert "unsafe-eval" not in policy
+    assert policy.startswith("default-src 'none'")
+
+
+def test_sections_come_in_their_order(results: dict[str, Any], tmp_path: Path) -> None:
+    html = render_report(with_sections(results, tmp_path), [sample("An answer.")])
+    ids = [a["id"] for tag, a in Page(html).tags if tag == "h2"]
+    order = (
+        "verdict results targets tests ranking choices costs quality kl gold health judge samples "
+        "tuning reward-models curves certificate reproduce"
+    )
+    assert " ".join(map(str, ids)) == order
+
+
+def test_places_of_this_machine_stay_here(results: dict[str, Any]) -> None:
+    recipe = {**results["recipe"], "data": {"path": "/home/a_secret_name/pairs.jsonl"}}
+    html = render_report({**results, "recipe": recipe}, None)
+    assert "a_secret_name" not in html
+    assert "…/pairs.jsonl" in html
 
 
 def test_page_shows_what_the_results_say(results: dict[str, Any]) -> None:
@@ -88,6 +136,7 @@ def test_page_shows_what_the_results_say(results: dict[str, Any]) -> None:
     for metric in METRICS:
         assert (label(metric, results) in text) == (metric.name in measured)
     assert f"Self-BLEU of {results['statistics']['diversity_samples']}" in text
+    assert METRICS[0].meaning in text
     for row in results["rows"]:
         if row["metric"] == "helpful":
             assert f"{row['value']:.2f}" in text
@@ -113,7 +162,7 @@ def test_hostile_text_is_inert_and_visible(results: dict[str, Any], tmp_path: Pa
     html = path.read_text(encoding="utf-8")
     page = Page(html)
     names = [tag for tag, _ in page.tags]
-    assert not {"script", "img"} & set(names)
+    assert "img" not in names
     # The run's six notes (five with a bold kind) became one; nothing else was added.
     assert len(names) == clean - 11 + 2
     assert not any(character in html for character in "\u202e\u202c\u200b\u0000")
