@@ -2,8 +2,9 @@
 
     pytest --alignbench-run runs/smoke --alignbench-baseline leaderboards
 
-adds an item for every row of the baseline (it fails where the row is worse) and one for what had to
-be decided (it is skipped where that is inconclusive). pytest loads this module in every project
+adds an item for every row of the baseline (it fails where the row is worse or missing) and one for
+what had to be decided (it fails where something was not compared, and is skipped where a deciding
+metric is inconclusive). pytest loads this module in every project
 that has alignbench installed: nothing is imported before an option or the fixture asks for it.
 """
 
@@ -31,6 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="accept weights made anew by the same settings",
     )
+    group.addoption(
+        "--alignbench-deciding", metavar="A,B", help="metrics that must be decided, or none"
+    )
+    group.addoption(
+        "--alignbench-tolerance",
+        action="append",
+        default=[],
+        metavar="METRIC=AMOUNT",
+        help="difference that does not matter; repeatable",
+    )
 
 
 def pytest_collection_modifyitems(
@@ -44,14 +55,21 @@ def pytest_collection_modifyitems(
     if run is None or baseline is None:
         raise pytest.UsageError("--alignbench-run and --alignbench-baseline belong together")
     from alignbench.errors import UserError
+    from alignbench.gate.tolerance import metric_names
 
     try:
-        outcome = check(run, baseline, retrained=config.getoption("--alignbench-retrained"))
+        outcome = check(
+            run,
+            baseline,
+            config.getoption("--alignbench-tolerance"),
+            metric_names(config.getoption("--alignbench-deciding")),
+            config.getoption("--alignbench-retrained"),
+        )
     except UserError as error:
         raise pytest.UsageError(str(error)) from error
-    rows = dict.fromkeys(finding.row for finding in outcome.findings)
     items += [
-        Row.from_parent(session, name=f"alignbench[{r}]", row=r, outcome=outcome) for r in rows
+        Row.from_parent(session, name=f"alignbench[{row}]", row=row, outcome=outcome)
+        for row in outcome.rows
     ]
     items.append(Decided.from_parent(session, name="alignbench[decided]", outcome=outcome))
 
@@ -77,12 +95,12 @@ def check(
 
     Args:
         tolerances: such as ``reward_gold=0.5``.
+        deciding: metrics that must be decided; None: the defaults.
 
     Raises:
         UserError: no such run or entry, or they cannot be compared.
     """
     from alignbench.gate import Tolerances, compare_entries
-    from alignbench.gate.check import DECIDING
     from alignbench.gate.source import find_baseline, load_run
     from alignbench.leaderboard.entry import load
 
@@ -92,7 +110,7 @@ def check(
         load(path),
         fresh.entry,
         Tolerances.parse(tolerances),
-        DECIDING if deciding is None else tuple(deciding),
+        deciding,
         retrained,
         (path.name, fresh.folder.name),
     )
@@ -121,7 +139,7 @@ class _Item(pytest.Item):
 
 
 class Row(_Item):
-    """Fails where a row is worse than the baseline's."""
+    """Fails where a row is worse than the baseline's, or is not there."""
 
     def __init__(self, *, row: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -131,6 +149,8 @@ class Row(_Item):
         """Fail with every comparison of the row that is worse."""
         from alignbench.gate import render
 
+        if self.row in self.outcome.missing:
+            raise _Failed(f"row {self.row} of the baseline is not in the run")
         worse = [finding for finding in self.outcome.worse if finding.row == self.row]
         if worse:
             told = [
@@ -141,9 +161,11 @@ class Row(_Item):
 
 
 class Decided(_Item):
-    """Skipped where something that must be decided is inconclusive."""
+    """Fails where something went uncompared; skipped where a deciding metric is inconclusive."""
 
     def runtest(self) -> None:
-        """Skip with the reasons."""
-        if self.outcome.undecided:
-            pytest.skip("; ".join(self.outcome.undecided))
+        """Fail or skip with the reasons."""
+        if self.outcome.untested:
+            raise _Failed("\n".join(self.outcome.undecided))
+        if self.outcome.inconclusive:
+            pytest.skip("; ".join(self.outcome.inconclusive))

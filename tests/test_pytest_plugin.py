@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from alignbench import cli
-from tests.cli.test_check import flipped
-from tests.finished_run import finished_run
+from tests.cli.test_check import flipped, untrained
+from tests.finished_run import EFFECTS, finished_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +22,9 @@ ROOT = Path(__file__).parents[1]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("plugin")
     good, _ = finished_run(root / "good"), finished_run(root / "bad", flipped)
+    with patch("tests.finished_run.EFFECTS", {k: v for k, v in EFFECTS.items() if k != "dpo"}):
+        finished_run(root / "less")
+    finished_run(root / "silent", untrained)
     assert cli.dispatch(["publish", str(good.folder), "--to", str(root / "to")]) == 0
     return root
 
@@ -69,6 +73,31 @@ def test_a_row_that_is_worse_fails_with_what_and_no_traceback(folder: Path) -> N
     assert "verdict changed, row ppo, what training.reward_raw.first" in done.stdout
     assert "Traceback" not in done.stdout
     assert "1 failed" in done.stdout
+
+
+def test_a_row_that_is_missing_fails_by_itself(folder: Path) -> None:
+    done = run(folder, "", *OPTIONS, "less/runs/fake", "-vv")
+    assert done.returncode == 1, done.stdout
+    assert "alignbench[dpo] FAILED" in done.stdout
+    assert "alignbench[ppo] PASSED" in done.stdout
+    assert "alignbench[decided] FAILED" in done.stdout
+    assert "row dpo of the baseline is not in the run" in done.stdout
+
+
+def test_what_was_not_compared_fails_and_what_is_inconclusive_is_skipped(folder: Path) -> None:
+    silent = run(folder, "", *OPTIONS, "silent/runs/fake", "--alignbench-deciding", "none")
+    assert silent.returncode == 1, silent.stdout
+    assert "ppo: the run has no training signals" in silent.stdout
+    assert "1 failed" in silent.stdout
+
+
+def test_deciding_and_tolerance_are_options(folder: Path) -> None:
+    loose = ("--alignbench-tolerance", "training=10000%", "--alignbench-tolerance", "length=9%")
+    done = run(folder, "", *OPTIONS, "bad/runs/fake", *loose)
+    assert done.returncode == 0, done.stdout
+    wrong = run(folder, "", *OPTIONS, "good/runs/fake", "--alignbench-deciding", "honst")
+    assert wrong.returncode == 4
+    assert 'no metric "honst" (did you mean "honest"?)' in wrong.stdout + wrong.stderr
 
 
 def test_wrong_options_are_usage_errors(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 
 from alignbench.cli.common import make_console, say, show_table, warn
 from alignbench.errors import Exit, UserError, printable
+from alignbench.files import write_atomic
 
 if TYPE_CHECKING:
     from alignbench.gate import Outcome
@@ -70,51 +73,71 @@ def command(
     every row are compared, in view of what seeds and prompts vary by chance; docs/ci.md says how.
 
     Ends with 0 where nothing is worse, 1 on a regression, 2 where the two cannot be compared, 3
-    where a deciding metric is inconclusive, 4 where a stage of the run failed.
+    where something that must be decided was not, 4 where a stage of the run failed.
+    """
+    files = Files(junit, summary)
+    try:
+        if force and not update:
+            raise UserError("--force: belongs to --update")
+        asked = Asked(tolerances, deciding, retrained)
+        return _check(run, baseline, asked, files, (show_all, as_json), (update, force))
+    except UserError as error:
+        files.write_error(str(error))
+        raise
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options say of the comparison."""
+
+    tolerances: tuple[str, ...]
+    deciding: str | None
+    retrained: bool
+
+
+def _check(
+    run: str,
+    baseline: Path,
+    asked: Asked,
+    files: Files,
+    shown: tuple[bool, bool],
+    updating: tuple[bool, bool],
+) -> int:
+    """Compare, tell, and update; the exit code.
+
+    Args:
+        shown: ``--all`` and ``--json``.
+        updating: ``--update`` and ``--force``.
     """
     from alignbench.gate import Tolerances, compare_entries
-    from alignbench.gate.check import DECIDING
     from alignbench.gate.source import find_baseline, load_run
+    from alignbench.gate.tolerance import check_metrics, metric_names
     from alignbench.leaderboard.entry import load
 
-    if force and not update:
-        raise UserError("--force: belongs to --update")
-    known = Tolerances.parse(tolerances)
-    decided = _metrics(deciding) if deciding is not None else DECIDING
+    update, force = updating
+    known = Tolerances.parse(asked.tolerances)
+    deciding = metric_names(asked.deciding)
+    check_metrics(deciding or ())
     fresh = load_run(run, warn)
     path = find_baseline(baseline, fresh.entry)
     old = load(path)
     try:
         names = (printable(path.name), printable(fresh.folder.name))
-        outcome = compare_entries(old, fresh.entry, known, decided, retrained, names)
+        outcome = compare_entries(old, fresh.entry, known, deciding, asked.retrained, names)
     except UserError as error:
         if not (update and force):
             raise
         warn(str(error))
         return _update(path, old, fresh)
-    _show(outcome, show_all, as_json)
-    _write(outcome, junit, summary)
+    _show(outcome, *shown)
+    # What the check found is worth more to a caller than that its copy could not be written.
+    unwritten = Exit.OK if files.write(outcome) else Exit.BAD_INPUT
     if not update:
-        return outcome.exit_code
+        return outcome.exit_code or unwritten
     if outcome.exit_code and not force:
         warn("The baseline stays: the check did not pass. If this is meant: --update --force.")
         return outcome.exit_code
-    return _update(path, old, fresh)
-
-
-def _metrics(text: str) -> tuple[str, ...]:
-    """Names of metrics from ``--deciding``."""
-    from alignbench.errors import nearest
-    from alignbench.results.metrics import METRIC
-
-    names = [] if text == "none" else [name.strip() for name in text.split(",")]
-    wrong = [name for name in names if name not in METRIC]
-    if wrong:
-        listed = ", ".join(sorted(METRIC))
-        raise UserError(
-            *(f'--deciding: no metric "{n}"{nearest(n, METRIC)}; metrics: {listed}' for n in wrong)
-        )
-    return tuple(names)
+    return _update(path, old, fresh) or unwritten
 
 
 def _show(outcome: Outcome, show_all: bool, as_json: bool) -> None:
@@ -137,26 +160,41 @@ def _show(outcome: Outcome, show_all: bool, as_json: bool) -> None:
     say(console, outcome.sentence)
 
 
-def _write(outcome: Outcome, junit: Path | None, summary: Path | None) -> None:
-    """Files for CI.
+@dataclass(frozen=True)
+class Files:
+    """What CI reads: written whatever comes of the check, or CI shows what an earlier one found."""
 
-    Raises:
-        UserError: one that cannot be written.
-    """
-    from alignbench.files import write_atomic
-    from alignbench.gate import render
+    junit: Path | None
+    summary: Path | None
 
-    for path, mode in ((junit, "w"), (summary, "a")):
-        if path is None:
-            continue
-        try:
-            if mode == "w":
-                write_atomic(path, render.junit(outcome))
-            else:
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(render.markdown(outcome))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    def write(self, outcome: Outcome) -> bool:
+        """Whether all of an outcome could be written."""
+        from alignbench.gate import render
+
+        return self._write(lambda: render.junit(outcome), lambda: render.markdown(outcome))
+
+    def write_error(self, problem: str) -> None:
+        """Say that there was no check, and why."""
+        from alignbench.gate import render
+
+        self._write(lambda: render.error_junit(problem), lambda: render.error_markdown(problem))
+
+    def _write(self, junit: Callable[[], str], summary: Callable[[], str]) -> bool:
+        problems = []
+        if self.junit is not None:
+            try:
+                write_atomic(self.junit, junit())
+            except OSError as error:
+                problems.append(f"{self.junit}: cannot be written: {error.strerror}")
+        if self.summary is not None:
+            try:
+                with self.summary.open("a", encoding="utf-8") as file:
+                    file.write(summary())
+            except OSError as error:
+                problems.append(f"{self.summary}: cannot be written: {error.strerror}")
+        for problem in problems:
+            warn(problem)
+        return not problems
 
 
 def _update(path: Path, old: Entry, fresh: Run) -> int:

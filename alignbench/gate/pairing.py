@@ -136,20 +136,22 @@ def _signal(
 
     One step of a few answers has tails that Student's t does not hold for: between other seeds it
     is not compared. From the same weights with the same seeds nothing but rounding can differ.
-    Percent are of the baseline's size; of what was always 0 there, of the run's.
+    Percent are of the baseline's size; of what was always 0 there, of the run's, and then no
+    noise is presumed: of rare events, one in each seed of the run looks like certainty.
     """
     base, sizes = _column(signal.mean), _column(signal.rms)
     if base is None or sizes is None:
         return
     now = None if other is None else _column(other.rms)
-    scale = float(sizes.mean()) or (0.0 if now is None else float(now.mean()))
+    was = float(sizes.mean())
+    scale = was or (0.0 if now is None else float(now.mean()))
     sample = partial(Sample, row, "training", tolerance=tolerance)
     label = f"{TRAINING}.{name}"
     if exact and (first := _column(signal.first)) is not None:
         mine = None if other is None else _column(other.first)
         yield sample(f"{label}.first", fixed=True, run=mine, base=first, scale=scale)
     mine = None if other is None else _column(other.mean)
-    noise = tolerance.of(scale) / 2
+    noise = tolerance.of(was) / 2
     about = partial(sample, fixed=False, same_seeds=exact)
     yield about(f"{label}.mean", run=mine, base=base, scale=scale, noise=noise)
     if (sizes > 0).all():

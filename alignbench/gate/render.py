@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
+from alignbench.errors import printable
 from alignbench.gate.check import Outcome
 from alignbench.gate.samples import Finding
 
@@ -112,10 +113,29 @@ def junit(outcome: Outcome) -> str:
             suite, "testcase", classname="alignbench.undecided", name=line, time="0"
         )
         ElementTree.SubElement(case, "skipped", message="must be decided, and could not be")
+    return _document(suite)
+
+
+def _document(suite: ElementTree.Element) -> str:
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def error_junit(problem: str) -> str:
+    """For a check that could not be made: one test case, which is an error."""
+    suite = ElementTree.Element(
+        "testsuite", name="alignbench check", tests="1", failures="0", errors="1", skipped="0"
+    )
+    case = ElementTree.SubElement(suite, "testcase", classname="alignbench", name="check", time="0")
+    ElementTree.SubElement(case, "error", message=_lines(problem))
+    return _document(suite)
+
+
+def error_markdown(problem: str) -> str:
+    """The same for a CI job page, in a line."""
+    return f"### alignbench check: no check: {_plain('; '.join(_lines(problem).splitlines()))}\n"
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:
@@ -132,6 +152,11 @@ def plain(outcome: Outcome) -> dict[str, Any]:
         "confidence": outcome.level,
         "findings": [asdict(finding) for finding in outcome.findings],
     }
+
+
+def _lines(problem: str) -> str:
+    """A message that may quote anything: XML knows no control characters."""
+    return "\n".join(printable(line.strip()) for line in problem.splitlines())
 
 
 def _table(findings: Iterable[Finding]) -> str:

@@ -103,6 +103,13 @@ class Tolerances:
         return self.changed.get(name, DEFAULTS.get(name, OTHER))
 
 
+def metric_names(text: str | None) -> tuple[str, ...] | None:
+    """Metrics from an option such as ``reward_gold,honest``; "none" are none, None the defaults."""
+    if text is None:
+        return None
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
 def check_metrics(names: Iterable[str]) -> None:
     """Whether deciding metrics exist.
 

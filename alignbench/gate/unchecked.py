@@ -10,6 +10,9 @@ from alignbench.gate.tolerance import SPENT, TRAINING
 from alignbench.leaderboard.schema import Entry, Trained
 from alignbench.leaderboard.signals import SHARED
 
+STEPWISE = ("grad_norm", "learning_rate")
+"""Logged at every `logging_steps` steps and not at the end: trainings that end before have none."""
+
 
 def untested(baseline: Entry, run: Entry, compared: Sequence[Sample]) -> Iterator[str]:
     """Sentences on rows, methods and signals of the baseline that nothing guards in the run.
@@ -26,7 +29,7 @@ def untested(baseline: Entry, run: Entry, compared: Sequence[Sample]) -> Iterato
     for row in methods:
         if not any((row, kind) in tested for kind in ("score", "training", "spent")):
             yield f"{row}: nothing could be tested: too few seeds"
-        elif _quantities(baseline, row) and (row, "training") not in tested:
+        elif (row, "training") not in tested and _both_logged(baseline, run, row):
             yield f"{row}: no training signal could be tested"
     for row, theirs in (baseline.training or {}).items():
         mine = (run.training or {}).get(row)
@@ -56,9 +59,9 @@ def uncompared(
             yield from (f"{row}: {name} was not compared" for name in absent)
 
 
-def _quantities(entry: Entry, row: str) -> Mapping[str, object]:
-    trained = (entry.training or {}).get(row)
-    return {} if trained is None else trained.quantities
+def _both_logged(baseline: Entry, run: Entry, row: str) -> bool:
+    trained = [(entry.training or {}).get(row) for entry in (baseline, run)]
+    return all(each is not None and each.quantities for each in trained)
 
 
 def _missing_signals(row: str, baseline: Trained, run: Trained | None) -> Iterator[str]:
@@ -66,6 +69,7 @@ def _missing_signals(row: str, baseline: Trained, run: Trained | None) -> Iterat
 
     A quantity that became infinite or nan is not logged, and then is missing.
     """
+    seeds = 0 if run is None else len(run.seeds)
     names = SHARED_QUANTITIES if row in SHARED else tuple(baseline.quantities)
     signals = {
         name: baseline.quantities[name].mean for name in names if name in baseline.quantities
@@ -76,22 +80,36 @@ def _missing_signals(row: str, baseline: Trained, run: Trained | None) -> Iterat
     ):
         yield f"{row}: the run has no training signals"
     else:
-        yield from _missing(f"{row}: {TRAINING}", signals, now)
+        yield from _missing(f"{row}: {TRAINING}", signals, now, seeds)
     if row not in SHARED:
-        yield from _missing(f"{row}: {SPENT}", baseline.spent, {} if run is None else run.spent)
+        spent = {} if run is None else run.spent
+        yield from _missing(f"{row}: {SPENT}", baseline.spent, spent, seeds)
 
 
 def _missing(
     where: str,
     baseline: Mapping[str, Sequence[float | None]],
     run: Mapping[str, Sequence[float | None]],
+    seeds: int,
 ) -> Iterator[str]:
     for name, values in baseline.items():
-        now = run.get(name, ())
-        if _known(values) and not _known(now):
-            yield f"{where}.{name} is not in the run"
-        elif None not in values and None in now:
-            yield f"{where}.{name} is known of {_known(now)} of the run's {len(now)} seeds"
+        if not _known(values):
+            continue
+        now = run.get(name, [None] * seeds)
+        gone = [seed for seed, value in enumerate(now) if value is None]
+        stepwise = name in STEPWISE
+        if None in values or (stepwise and _known(now)):
+            # A training may be too short to log it, unless it has what is logged along with it.
+            gaps = _gaps(values)
+            along = STEPWISE if stepwise else [n for n in baseline if _gaps(baseline[n]) == gaps]
+            logged = [run[other] for other in along if other in run]
+            gone = [seed for seed in gone if any(each[seed] is not None for each in logged)]
+        if gone:
+            yield f"{where}.{name} is missing in {len(gone)} of the run's {seeds} seeds"
+
+
+def _gaps(values: Sequence[float | None]) -> list[bool]:
+    return [value is None for value in values]
 
 
 def _known(values: Sequence[float | None]) -> int:

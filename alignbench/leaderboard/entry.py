@@ -142,10 +142,11 @@ def _section(key: str, value: Any) -> str:
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> Record:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(k for i, (k, _) in enumerate(pairs) if any(k == o for o, _ in pairs[:i]))
-        raise ValueError(f'the key "{twice}" is there twice')
+    found: Record = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f'the key "{key}" is there twice')
+        found[key] = value
     return found
 
 

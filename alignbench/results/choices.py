@@ -105,7 +105,7 @@ def choices_record(
             "quality",
             asked,
             _rows(asked, gold, lambda value: f"{value:.2f}"),
-            lambda: _best(asked, str(leader), _others(pairs, leader, separable=False)),
+            lambda: _best(asked, str(leader), pairs),
         ),
     ]
 
@@ -126,7 +126,10 @@ def memory_choice(
     """
     peaks = _billed(measured, methods, "peak_cuda_bytes", confidence)
     where = " on the GPU"
-    if not any(interval.value for interval in peaks.values()):
+    if any(interval.value for interval in peaks.values()):
+        # Who trains on the GPU needs some of its memory: 0 was not measured there.
+        peaks = {method: peak if peak.value else Interval(None) for method, peak in peaks.items()}
+    else:
         peaks, where = _billed(measured, methods, "peak_rss_bytes", confidence), ""
     return _least("memory", asked, peaks, lambda value: f"{value / MIB:,.0f} MiB{where}")
 
@@ -152,7 +155,7 @@ def _billed(
         found[method] = Interval(value)
         if value is not None and error:  # of seeds that cost the same there is no spread to tell
             half = error * float(stdtrit(row["seeds"] - 1, (1 + confidence) / 2))
-            found[method] = Interval(value, value - half, value + half)
+            found[method] = Interval(value, max(0.0, value - half), value + half)
     return found
 
 
@@ -211,10 +214,13 @@ def _same_variance(a: float, seeds_a: int, b: float, seeds_b: int) -> float:
     return 2 * min(above, 1 - above)
 
 
-def _best(asked: Sequence[str], leader: str, close: Sequence[str]) -> Decision:
+def _best(asked: Sequence[str], leader: str, pairs: Sequence[Mapping[str, Any]]) -> Decision:
     highest = f"{leader} has the highest gold reward"
     if leader not in asked:
         return None, f"{highest}, but it is not separably above SFT's."
+    close = _others(pairs, leader, separable=False)
+    if not close and not _others(pairs, leader, separable=True):
+        return None, f"{highest}, but there is no other method to compare with."
     if close:
         return None, f"{highest}, but is not separable from {_list(close)}."
     return leader, f"{highest}, separably from every other method."

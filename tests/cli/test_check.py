@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,79 @@ def test_a_regression_fails_and_is_told_to_ci(
     assert worse == {("ppo", "training")}
 
 
+def untrained(fake: FakeRun) -> None:
+    """PPO's training logs nothing."""
+    for seed in range(2):
+        (fake.inputs[f"train/ppo/{seed}"] / "log.jsonl").write_text("")
+
+
+def told_to_ci(junit: Path, summary: Path) -> tuple[str, str]:
+    """The one error of the suite, and the last line of the summary."""
+    [suite] = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
+    [error] = suite.findall("testcase/error")
+    return str(error.get("message")), summary.read_text().splitlines()[-1]
+
+
+def test_ci_is_told_where_there_was_no_check(
+    runs: dict[str, Finished], baseline: Path, tmp_path: Path
+) -> None:
+    junit, summary = tmp_path / "j.xml", tmp_path / "s.md"
+    given = ("--junit", str(junit), "--summary", str(summary))
+    assert check(runs["good"], baseline, *given) == 0  # stale files of a pass
+    assert check(runs["other"], baseline, *given) == 2
+    for told in told_to_ci(junit, summary):
+        assert "start" in told
+        assert "differs" in told
+    assert summary.read_text().splitlines()[-1].startswith("### alignbench check: no check: ")
+    run = finished_run(tmp_path / "run")
+    about = About("fake", "ab" * 32, "cpu", "no CUDA device")
+    why = "stage train/ppo/0 failed\x1b[31m <script>"
+    run_folder.write_record(run.folder, about, run.planned, "failed", message=why)
+    assert check(run, baseline, *given) == 4
+    message, line = told_to_ci(junit, summary)
+    assert "stage train/ppo/0 failed\\x1b[31m" in message
+    assert "<script>" not in line
+    forged = {**read(baseline), "verdict": ["all is well"]}
+    baseline.write_text(json.dumps(forged))
+    assert check(runs["good"], baseline, *given) == 2
+    assert "digest" in told_to_ci(junit, summary)[0]
+
+
+def test_files_that_cannot_be_written_hide_no_outcome(
+    runs: dict[str, Finished],
+    baseline: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    summary = tmp_path / "s.md"
+    given = ("--junit", str(tmp_path / "none" / "j.xml"), "--summary", str(summary))
+    for name, code in (("flipped", 1), ("good", 2)):
+        assert check(runs[name], baseline, *given) == code
+        assert "j.xml: cannot be written" in capsys.readouterr().err
+    assert summary.read_text().count("### alignbench check: ") == 2  # the other is written
+
+
+def test_training_that_logged_nothing_is_no_pass(
+    baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(tmp_path / "silent", untrained)
+    assert check(run, baseline, "--deciding", "none") == 3
+    assert "Undecided: ppo: the run has no training signals." in capsys.readouterr().out
+
+
+def test_a_huge_entry_with_a_key_twice_is_refused_at_once(
+    runs: dict[str, Finished], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = tmp_path / "fake-cpu-0123456789ab.json"
+    keys = ",".join(f'"{n}":0' for n in range(100_000))
+    hostile.write_text(f'{{{keys},"99999":0}}')
+    start = time.monotonic()
+    assert check(runs["good"], hostile) == 2
+    assert time.monotonic() - start < 20  # comparing every two keys took minutes
+    assert 'the key "99999" is there twice' in capsys.readouterr().err
+
+
 def test_eighty_columns_cut_nothing(
     runs: dict[str, Finished],
     baseline: Path,
@@ -134,7 +208,7 @@ def test_bad_input_is_named(
     good = runs["good"]
     cases = {
         ("--tolerance", "rewrd_gold=1"): 'no metric "rewrd_gold" (did you mean "reward_gold"?)',
-        ("--deciding", "honst"): '--deciding: no metric "honst" (did you mean "honest"?)',
+        ("--deciding", "honst"): 'deciding: no metric "honst" (did you mean "honest"?)',
         ("--force",): "--force: belongs to --update",
         ("--junit", str(tmp_path / "none" / "j.xml")): "j.xml: cannot be written",
         ("--summary", str(tmp_path)): "cannot be written",

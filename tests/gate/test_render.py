@@ -52,6 +52,18 @@ def test_json_is_json_and_says_the_exit_code(outcome) -> None:  # type: ignore[n
     assert {f["verdict"] for f in plain["findings"]} <= {"better", "same", "worse", "inconclusive"}
 
 
+def test_a_check_that_failed_is_one_error_with_no_markup() -> None:
+    problem = f"base: {HOSTILE}\n  line\x00 two \ud800"
+    [suite] = ElementTree.fromstring(render.error_junit(problem))
+    [error] = suite.findall("testcase/error")
+    assert error.get("message") == f"base: {HOSTILE}\nline\\x00 two \\ud800"
+    text = render.error_markdown(problem)
+    assert text.startswith("### alignbench check: no check: base: ")
+    assert text.count("\n") == 1
+    assert "<script>" not in text
+    assert "[a](" not in text
+
+
 def test_unknown_is_a_dash() -> None:
     assert render.number(None) == "–"
     lost = made([8, 9], 2)

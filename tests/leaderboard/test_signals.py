@@ -46,6 +46,7 @@ def test_counters_extremes_and_what_is_no_number_are_left_out(tmp_path: Path) ->
         "note": "x",
         "yes": True,
         "huge": 1e300,
+        "beyond": 10**400,
     }
     folder = stage(tmp_path / "a", [line, {"step": 2, "train_loss": 0.5}])
     found = signals({"train/ppo/0": folder}, [("ppo", 0)])["ppo"]["quantities"]

@@ -183,6 +183,28 @@ def test_quality_only_if_separable() -> None:
     assert behind["sentence"].endswith("but it is not separably above SFT's.")
 
 
+def test_a_single_method_is_not_the_best_of_anything() -> None:
+    quality = made(["ppo"], pairs=[])["quality"]
+    assert quality["answer"] is None
+    assert quality["sentence"] == (
+        "ppo has the highest gold reward, but there is no other method to compare with."
+    )
+
+
+def test_a_cost_is_never_below_zero() -> None:
+    row = made(["ppo", "dpo"], labels=(3, 200, 100, 0))["labels"]["rows"][0]
+    assert row["low"] == 0
+    assert row["high"] == pytest.approx(3 + 2 * 4.3027, abs=1e-3)
+
+
+def test_memory_of_the_gpu_that_was_not_measured_is_unknown() -> None:
+    mixed = bills(peak_cuda_bytes=(2**30, 0, 0, 0), peak_rss_bytes=(3 * 2**30, 2**30, 1, 1))
+    found = memory_choice(["ppo", "dpo"], METHODS, mixed, 0.95)
+    assert found["answer"] is None
+    assert found["sentence"].endswith("not known of dpo.")
+    assert found["rows"][1]["text"] == "–"
+
+
 def test_memory_is_that_of_the_gpu_where_there_is_one() -> None:
     on_cpu = bills(peak_cuda_bytes=(0, 0, 0, 0), peak_rss_bytes=(3 * 2**30, 2**30, 1, 1))
     found = memory_choice(["ppo", "dpo"], METHODS, on_cpu, 0.95)
