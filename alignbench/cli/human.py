@@ -7,6 +7,7 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,6 @@ def import_command(run: str, files: tuple[Path, ...], keys: tuple[Path, ...]) ->
     """
     from alignbench import run_folder
     from alignbench.errors import UserError
-    from alignbench.files import write_jsonl
     from alignbench.human.answers import labels, read_filled
     from alignbench.human.form import read_keys
     from alignbench.human.remake import add_labels
@@ -141,13 +141,11 @@ def import_command(run: str, files: tuple[Path, ...], keys: tuple[Path, ...]) ->
     draft = path.with_name(f".{os.getpid()}.{LABELS}")
     store = Store(run_folder.store_root(folder))
     try:
-        path.parent.mkdir(exist_ok=True)
-        write_jsonl(draft, lines)
+        _write_labels(draft, lines)
         add_labels(folder, record, store, path, draft, _note)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
     console = make_console()
     _show(console, load(folder / "results.json"))
     say(console, f"Labels: {path}")
@@ -157,6 +155,17 @@ def import_command(run: str, files: tuple[Path, ...], keys: tuple[Path, ...]) ->
         "To run the recipe again makes the results without people; "
         f"--set human_labels={path} keeps them.",
     )
+
+
+def _write_labels(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    from alignbench.errors import UserError
+    from alignbench.files import write_jsonl
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_jsonl(path, lines)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _note(kind: str, message: str) -> None:

@@ -82,8 +82,11 @@ def add_labels(
         made[name] = _make(stage, given, store, note)
         if name == "results":
             _check_unchanged(had[name].folder, made[name].folder)
+    try:
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     _take_in(folder, record, made)
-    draft.replace(path)
 
 
 def _check_recipe(had: Mapping[str, Artifact], path: Path) -> None:

@@ -7,6 +7,7 @@ an interval that is off by more than a quarter of its half-width was not made fr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -134,6 +135,7 @@ def _tests(entry: Entry, estimates: Estimates) -> Iterator[str]:
     )
     for name, told, computed in families:
         made = {(t["model"], t.get("metric"), t.get("other")): t for t in computed}
+        sizes = Counter(t.get("metric") for t in computed if t["model"] not in SENTINELS)
         for number, test in enumerate(told):
             where = f"statistics.{name}.{number}"
             metric = test.metric if name == "against_sft" else None
@@ -143,12 +145,12 @@ def _tests(entry: Entry, estimates: Estimates) -> Iterator[str]:
                 Interval(test.difference, test.low, test.high),
                 Interval(again["difference"], again["low"], again["high"]),
             )
-            p = 1.0 if again["p_holm"] is None else again["p_holm"]
+            alone, p = (1.0 if again[n] is None else again[n] for n in ("p", "p_holm"))
             separable = test.verdict != "not separable"
             # At the border the luck of resampling decides; well beside it, it does not.
-            size = sum(t.get("metric") == metric and t["model"] not in SENTINELS for t in computed)
-            size = 1 if test.model in SENTINELS else size
-            if (p > _most(entry, size)) if separable else (p < alpha / 2):
+            family = 1 if test.model in SENTINELS else sizes[metric]
+            doubtful = p > _most(entry, family) or alone > _most(entry)
+            if doubtful if separable else p < alpha / 2:
                 yield f'{where}.verdict: is "{test.verdict}", observations give p = {p:.3g}'
 
 
@@ -188,11 +190,7 @@ def _best(entry: Entry, estimates: Estimates) -> Iterator[str]:
             ):
                 continue
             difference, p = estimates.difference(name, best, other)
-            if (
-                p is None
-                or p > _most(entry)
-                or sign * (difference.value or 0) <= 0
-            ):
+            if p is None or p > _most(entry) or sign * (difference.value or 0) <= 0:
                 yield f"statistics.best.{name}: observations do not separate {best} from {other}"
 
 

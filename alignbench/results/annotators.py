@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from alignbench.judges.base import RUBRICS
+from alignbench.judges.base import FIRST, RUBRICS, SECOND
 from alignbench.results.trust import Key
 from alignbench.stats.agreement import cohen_kappa, krippendorff_alpha
 
@@ -35,6 +35,13 @@ class Told:
     other: Key
     preference: float
     ratings: Mapping[str, Mapping[str, int]]
+
+    def turned(self) -> Told:
+        """The same, with the two answers in the other order."""
+        sides = {"response": "other", "other": "response"}
+        ratings = {sides[side]: rated for side, rated in self.ratings.items()}
+        preference = FIRST + SECOND - self.preference
+        return Told(self.annotator, self.other, self.own, preference, ratings)
 
     def rated(self) -> Iterator[tuple[Key, str, int]]:
         """(answer, rubric, rating) of every rating given."""

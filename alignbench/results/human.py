@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from alignbench.files import read_jsonl
-from alignbench.judges.base import FIRST, RUBRICS, SECOND
+from alignbench.judges.base import RUBRICS, SECOND
 from alignbench.results.annotators import Annotator, Told, agreement, screen
 from alignbench.results.observations import Row, Verdict
 from alignbench.results.schema import RESAMPLING_SEED
@@ -88,13 +88,10 @@ def read_human(
             continue
         told.append(one)
         # Where the judge was asked of one row against the other only, that way round.
-        for own, other, preference in (
-            (one.own, one.other, one.preference),
-            (one.other, one.own, FIRST + SECOND - one.preference),
-        ):
-            against = judged.get((own, other[0])) if other[1] == 0 else None
+        for way in (one, one.turned()):
+            against = judged.get((way.own, way.other[0])) if way.other[1] == 0 else None
             if against is not None:
-                found[own, against].append(preference)
+                found[way.own, against].append(way.preference)
                 break
     labels.update({pair: sum(each) / len(each) for pair, each in found.items()})
     labels.people = People(told, annotators)
@@ -126,12 +123,9 @@ def _told(
         return None
     if not _shown(line, given[own], given[other]):
         return None
-    preference, ratings = line["preference"], line.get("ratings") or {}
-    if (order[own[0]], own[1]) > (order[other[0]], other[1]):
-        own, other, preference = other, own, FIRST + SECOND - preference
-        turned = {"response": "other", "other": "response"}
-        ratings = {turned[side]: rated for side, rated in ratings.items()}
-    return Told(line["annotator"], own, other, preference, ratings)
+    one = Told(line["annotator"], own, other, line["preference"], line.get("ratings") or {})
+    right_way = (order[own[0]], own[1]) < (order[other[0]], other[1])
+    return one if right_way else one.turned()
 
 
 def _ids(data: Path) -> dict[str, str]:

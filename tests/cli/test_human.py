@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from alignbench import run_record
+from alignbench.digest import sha256_file
 from alignbench.files import read_jsonl
-from alignbench.human.form import Shown
+from alignbench.human.form import Shown, write_key
 from alignbench.store import Store
 from tests.finished_run import Finished, read
 from tests.human.runs import answered, forms, make_run, shell, the_form, write
@@ -210,8 +211,84 @@ def test_numbers_that_come_out_otherwise_stop_the_import(
     before = {p.name: p.read_bytes() for p in run.folder.glob("*.*")}
     monkeypatch.setattr("alignbench.stages.results.RESAMPLING_SEED", 1)
     assert human("import", run.folder, answers) == 2
-    assert "computes the table otherwise" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "computes the table, the targets, the verdict, the statistics otherwise" in err
     assert {p.name: p.read_bytes() for p in run.folder.glob("*.*")} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("target_rows", "the targets"),
+        ("verdict", "the verdict"),
+        ("length_controlled", "the statistics"),
+    ],
+)
+def test_conclusions_that_come_out_otherwise_leave_the_import_before_as_it_was(
+    run: Finished,
+    human: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    words: str,
+) -> None:
+    export(human, run)
+    form = the_form(run)
+    ann = write(tmp_path / "a.json", answered(form, "Ann", likes_ppo))
+    bob = write(tmp_path / "b.json", answered(form, "Bob", likes_ppo))
+    assert human("import", run.folder, ann) == 0
+    before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+    monkeypatch.setattr(f"alignbench.stages.results.{name}", lambda *_: [])
+    assert human("import", run.folder, ann, bob) == 2
+    assert f"computes {words} otherwise" in capsys.readouterr().err
+    # Labels, too, are those of the results; nothing half done lies about.
+    assert {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()} == before
+
+
+def test_the_stage_of_the_labels_names_the_file_that_is_kept(
+    run: Finished, human: Any, tmp_path: Path
+) -> None:
+    export(human, run)
+    answers = write(tmp_path / "a.json", answered(the_form(run), "Ann", likes_ppo))
+    assert human("import", run.folder, answers) == 0
+    path = run.folder / "human" / "labels.jsonl"
+    config = read(run.folder / "manifests" / "human.json")["config"]
+    assert config == {"path": str(path), "content": sha256_file(path)}
+
+
+def test_a_folder_in_the_place_of_the_labels_changes_nothing(
+    run: Finished, human: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(human, run)
+    answers = write(tmp_path / "a.json", answered(the_form(run), "Ann", likes_ppo))
+    (run.folder / "human" / "labels.jsonl").mkdir()
+    before = (run.folder / "results.json").read_bytes()
+    assert human("import", run.folder, answers) == 2
+    assert "labels.jsonl: cannot be written: Is a directory" in capsys.readouterr().err
+    assert (run.folder / "results.json").read_bytes() == before
+
+
+def test_a_key_of_an_earlier_run_in_the_folder_stops_nothing(
+    run: Finished, human: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(human, run)
+    answers = write(tmp_path / "a.json", answered(the_form(run), "Ann", likes_ppo))
+    stale = run.folder / "human" / "key-00000000.json"
+    write_key(stale, "ab" * 32, b"s" * 32, 0, [])
+    assert human("import", run.folder, answers, "--key", stale) == 2
+    assert "key-00000000.json: belongs to other answers" in capsys.readouterr().err
+    assert human("import", run.folder, answers) == 0
+
+
+def test_key_and_form_are_two_files(
+    run: Finished, human: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    out, key = tmp_path / "f.html", tmp_path / "sub" / ".." / "f.html"
+    assert human("export", run.folder, "--items", "4", "--out", out, "--key", key) == 2
+    assert "--key and --out: name the same file" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_hostile_names_are_shown_as_text(

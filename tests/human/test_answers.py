@@ -146,6 +146,19 @@ def test_nobody_answers_twice(tmp_path: Path) -> None:
     assert len(read_filled([paths[0], paths[2]], FORMS)) == 2
 
 
+def test_whoever_fills_in_two_forms_is_asked_the_gold_questions_once(tmp_path: Path) -> None:
+    every = items(20, 4)
+    two = [blind([*every[at : at + 10], *every[20:]], False, SECRET, at) for at in (0, 10)]
+    right = answered(two[0], "Ann", lambda shown: "response")
+    wrong = answered(two[1], "ANN", lambda shown: "other")
+    paths = [write(tmp_path / f"{n}.json", each) for n, each in enumerate((right, wrong))]
+    lines = labels(read_filled(paths, {form.digest: form for form in two}))
+    gold = [line["preference"] for line in lines if "expected" in line]
+    assert gold == ["model"] * 4  # the first answers
+    assert len(lines) == 24
+    assert {line["annotator"] for line in lines} == {"Ann"}
+
+
 def test_problems_of_all_files_come_together_and_not_too_many(tmp_path: Path) -> None:
     bad = good()
     bad["answers"] = [{"id": f"x{n}", "choice": "a"} for n in range(50)]

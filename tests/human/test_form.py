@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from alignbench.digest import sha256_json
 from alignbench.errors import UserError
-from alignbench.human.form import Form, blind, read_key, render_form, share_out, write_key
+from alignbench.human import form as forms
+from alignbench.human.form import (
+    Form,
+    blind,
+    read_key,
+    read_keys,
+    render_form,
+    share_out,
+    write_key,
+)
 from alignbench.human.items import Item
 
 SECRET = b"s" * 32
@@ -139,6 +149,37 @@ def test_a_key_that_was_changed_or_is_of_another_run(key: Path) -> None:
         read_key(key, "ab" * 32)
     with pytest.raises(UserError, match="No such file"):
         read_key(key.with_name("absent.json"), "ab" * 32)
+
+
+def test_keys_of_answers_that_were_there_before_are_passed_over(key: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "stale.json"
+    write_key(stale, "cd" * 32, SECRET, 7, [blind(items(3, 0), True, SECRET, 5)])
+    known = read_key(key, "ab" * 32)
+    assert read_keys([stale, key], [], "ab" * 32) == known
+    assert read_keys([stale], [key], "ab" * 32) == known
+    assert read_keys([], [], "ab" * 32) == {}
+    for found, named in (([stale], []), ([key], [stale]), ([stale, key], [stale])):
+        with pytest.raises(UserError, match=r"stale\.json: belongs to other answers"):
+            read_keys(found, named, "ab" * 32)
+    stale.write_text("{}")
+    with pytest.raises(UserError, match="not the key of a form"):
+        read_keys([stale, key], [], "ab" * 32)
+
+
+def test_a_key_of_earlier_rubrics_knows_its_forms(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(read_key(key, "ab" * 32))
+    monkeypatch.setattr(forms, "RUBRIC_VERSION", "another")
+    assert set(read_key(key, "ab" * 32)) == before
+
+
+def test_an_intact_key_that_names_no_run_is_none(tmp_path: Path) -> None:
+    content = {"schema": forms.SCHEMA, "forms": []}
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({**content, "digest": sha256_json(content)}))
+    with pytest.raises(UserError):
+        read_key(path, "ab" * 32)
 
 
 def test_an_empty_form_has_a_digest() -> None:

@@ -39,6 +39,9 @@ def test_rows_compete_with_the_reference_and_only_if_asked_with_each_other(found
     assert comparisons(found, None, False) == [["ppo", "sft"], ["dpo", "sft"]]
     assert comparisons(found, None, True)[2:] == [["ppo", "dpo"]]
     assert comparisons(found, ["base"], True) == [["base", "sft"]]
+    # Rows are named once and in the order of the table.
+    twice = comparisons(found, ["dpo", "ppo", "dpo"], True)
+    assert twice == [["ppo", "sft"], ["dpo", "sft"], ["ppo", "dpo"]]
     with pytest.raises(UserError, match=r'no row "pbo".*did you mean "ppo".*rows: base'):
         comparisons(found, ["pbo"], False)
     with pytest.raises(UserError, match='no row "sft" to compare with sft'):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alignbench.files import write_jsonl
+from alignbench.files import read_jsonl, write_jsonl
 from alignbench.judges.base import FIRST, SECOND, TIE
 from alignbench.report.human import sentences, tables
 from alignbench.results import load
@@ -39,8 +40,13 @@ def gold(number: int, preference: float, annotator: str) -> dict[str, Any]:
     return label(number, preference, annotator, **rows)
 
 
-def human(tmp_path: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def human(
+    tmp_path: Path,
+    lines: list[dict[str, Any]],
+    change: Callable[[FakeRun], Any] = lambda fake: None,
+) -> dict[str, Any]:
     fake = FakeRun(tmp_path / "in", SMALL)
+    change(fake)
     write_jsonl(fake.folder("human") / "labels.jsonl", lines)
     run(fake.context(tmp_path / "out"))
     return load(tmp_path / "out" / "results.json")["human"]  # type: ignore[no-any-return]
@@ -94,6 +100,63 @@ def test_rows_with_each_other_count_though_no_judge_compared_them(tmp_path: Path
     assert 40 < wins["low"] < 60  # Clopper-Pearson, 6 of 6: 0.025 ** (1 / 6) = 54 %
     assert (found["labels"], found["unused"], found["rows"]) == (0, 1, [])
     assert found["judge_agreement"]["value"] is None
+
+
+def test_nameless_labels_of_pairs_that_no_judge_compared_are_not_lost(tmp_path: Path) -> None:
+    lines = [label(n, FIRST, None, against="ppo", against_seed=1) for n in range(6)]
+    found = human(tmp_path, lines)
+    assert (found["labels"], found["unused"], found["annotators"]) == (0, 0, [])
+    [wins] = found["win_rates"]
+    assert (wins["against"], wins["labels"], wins["value"]) == ("ppo", 6, 100.0)
+
+
+def test_a_and_b_are_the_comparison_of_b_and_a(tmp_path: Path) -> None:
+    ppo, sft = {"helpful": 9}, {"helpful": 2}
+    one_way = {"ratings": {"response": ppo, "other": sft}}
+    turned = {"model": "sft", "against": "ppo", "ratings": {"response": sft, "other": ppo}}
+    lines = [label(n, FIRST, "a", **one_way) for n in range(4)]
+    lines += [label(n, SECOND if n else FIRST, "b", **turned) for n in range(4)]
+    found = human(tmp_path, lines)
+    [wins] = found["win_rates"]
+    assert (wins["model"], wins["against"], wins["labels"], wins["n"]) == ("ppo", "sft", 8, 4)
+    assert wins["value"] == pytest.approx((50 + 3 * 100) / 4)
+    [pair] = found["agreement"]["kappas"]
+    assert (found["agreement"]["items"], pair["items"], pair["equal"]) == (4, 4, 75.0)
+    ratings = {line["model"]: line["helpful"]["value"] for line in found["ratings"]}
+    assert ratings == {"sft": 2.0, "ppo": 9.0}
+    [row] = found["rows"]
+    assert (row["model"], row["against"], row["labelled"]) == ("ppo", "sft", 4)
+    assert row["people"]["value"] == wins["value"]
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"model": "sft", "against": "base"}, ("base", "sft", 0.0)),
+        ({"model": "base", "against": "ppo"}, ("ppo", "base", 0.0)),
+        ({"model": "ppo", "against": "base"}, ("ppo", "base", 100.0)),
+        ({"model": "sft_copy", "against": "ppo"}, ("sft_copy", "ppo", 100.0)),
+        ({"seed": 1, "against": "ppo"}, ("ppo", "ppo", 0.0)),
+    ],
+)
+def test_the_reference_and_what_the_judge_was_asked_about_come_second(
+    tmp_path: Path, told: dict[str, Any], line: tuple[str, str, float]
+) -> None:
+    found = human(tmp_path, [label(n, FIRST, "a", **told) for n in range(3)])
+    [wins] = found["win_rates"]
+    assert (wins["model"], wins["against"], wins["value"]) == line
+    judged = [(row["model"], row["against"], row["people"]["value"]) for row in found["rows"]]
+    assert judged == ([line] if line[1] in ("base", "sft") else [])
+
+
+def test_a_pair_that_was_judged_the_other_way_round_corrects_the_judge(tmp_path: Path) -> None:
+    def one_way(fake: FakeRun) -> None:
+        path = fake.inputs["judge/base/0"] / "verdicts.jsonl"
+        write_jsonl(path, [line for line in read_jsonl(path) if line["against"] != "sft"])
+
+    lines = [label(n, FIRST, "a", model="base", against="sft") for n in range(3)]
+    [row] = human(tmp_path, lines, one_way)["rows"]
+    assert (row["model"], row["against"], row["people"]["value"]) == ("sft", "base", 0.0)
 
 
 def test_ratings_are_means_of_each_row_and_unknown_spread_is_unknown(tmp_path: Path) -> None:

@@ -232,6 +232,10 @@ LIES: dict[str, tuple[Callable[[Record], Any], str]] = {
     "judge": (lambda r: r["judge"].update(name="gpt-9"), "judge.name: is not that of the cert"),
     "simulated": (lambda r: r["judge"].update(simulated=False), "judge.simulated: is False of a"),
     "models": (lambda r: r["models"].append("ppo"), "models: one is there twice"),
+    "empty row": (
+        lambda r: r.update(rows=[cell for cell in r["rows"] if cell["model"] != "sft_copy"]),
+        "models: sft_copy has no row",
+    ),
     "method": (
         lambda r: r["certificate"]["rows"].pop("dpo"),
         "models: its methods are not those of certificate.rows",

@@ -43,6 +43,33 @@ def test_versions_are_numbers_and_dates_break_ties(path: Path) -> None:
     assert told == [("0.9.2", "2026-01"), ("0.9.2", "2026-02"), ("0.10.0", "")]
 
 
+def test_candidates_come_before_releases_and_moments_are_compared_not_texts(path: Path) -> None:
+    old, new = "a" * 40, "b" * 40
+    entries = named(
+        [
+            of(path, "1.0"),
+            of(path, "1.0rc2"),
+            of(path, "1.0.post1"),
+            of(path, "0.9", new),
+            of(path, "0.9", old),
+            of(path, "main"),
+            of(path, "0.9", "c" * 40),
+        ]
+    )
+    dates = {old: "2026-01-02T01:00:00+14:00", new: "2026-01-01T23:00:00Z", "c" * 40: "0-0-0"}
+    (found,) = histories(entries, dates)
+    told = [(v.of.entry.environment.alignbench, (v.date or "")[:10]) for v in found.versions]
+    assert told == [
+        ("main", ""),
+        ("0.9", "0-0-0"),
+        ("0.9", "2026-01-02"),
+        ("0.9", "2026-01-01"),
+        ("1.0rc2", ""),
+        ("1.0", ""),
+        ("1.0.post1", ""),
+    ]
+
+
 def test_a_change_of_terms_is_named(path: Path) -> None:
     entries = named([of(path, "1.0"), of(path, "2.0"), of(path, "3.0", tokenizer="c" * 64)])
     (found,) = histories(entries, {})

@@ -191,3 +191,9 @@ def test_links_of_the_list_lead_to_tables_and_entries(browser: Browser, written:
         assert target is not None
         assert tab.locator(f"[id='{target[1:]}']").count() == 1
     tab.context.close()
+
+
+def test_a_model_without_a_row_does_not_break_the_page(paths: list[Path]) -> None:
+    entry = load(paths[0])
+    for rows in ([cell for cell in entry.rows if cell.model != "ppo"], []):
+        assert "ppo" in page([entry.model_copy(update={"rows": rows})])

@@ -130,3 +130,10 @@ def test_a_phase_in_which_nothing_goes_on_is_one_line_where_height_is_short() ->
     lines = text(run(done=8), 80, 6)
     assert not any("others" in line for line in lines)
     assert line_of(lines, "methods").endswith("2/30 done  20.0 s")
+
+
+@pytest.mark.parametrize("name", ["train", "trial", "train/"])
+def test_a_training_of_no_row_is_drawn(name: str) -> None:
+    stages = (StageView(name=name), StageView(name="train/ppo/0"))
+    lines = text(Snapshot(updated=0.0, stages=stages))
+    assert line_of(lines, name).endswith("waiting")

@@ -92,6 +92,7 @@ def test_nothing_runs_in_a_run_that_has_ended(out: Path, state: str) -> None:
         {"seconds": float("nan")},
         {"seconds": -1},
         {"seconds": 10**400},
+        {"seconds": 1e13},
         {"notes": [1]},
         {"notes": None},
     ],
