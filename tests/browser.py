@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for a session; each test opens pages or contexts of its own.
+    """One browser for a module; each test opens pages or contexts of its own.
 
     Without Chromium the test is skipped, and fails where ``CI`` is set.
     """
