@@ -239,7 +239,10 @@ class OnPolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL ships no types
             return
         pair = torch.stack([self._batch_scores.float(), -gradient.sum(dim=1).float()])
         if (pair.std(dim=1) > 0).all():
-            self._metrics["train"]["push"].append(torch.corrcoef(pair)[0, 1].item())
+            apart = pair - pair.mean(dim=1, keepdim=True)
+            # By hand: the matrix product of torch.corrcoef would be on the bill of a counter.
+            product = apart.prod(dim=0).sum() / apart.square().sum(dim=1).prod().sqrt()
+            self._metrics["train"]["push"].append(product.item())
 
     def _record(self, rollout: Rollout) -> None:
         """Log what the health rules read, of the policy's samples, under the same names for all."""

@@ -18,7 +18,7 @@ from alignbench.models.load import load_policy, weights_digest
 from alignbench.models.logprobs import token_logprobs
 from alignbench.models.padding import left_pad, right_pad
 from alignbench.models.text import encode_prompt
-from alignbench.training import onpolicy
+from alignbench.training import onpolicy_run
 from alignbench.training.mixed import Answers, answer, other_prompts, tempered_logprobs
 from alignbench.training.onpolicy import OnPolicyTrainer
 from tests import tiny
@@ -317,5 +317,5 @@ def test_every_loss_variant_trains(
 )
 def test_clips_reach_the_loss(method: Any, low: float, high: float, tmp_path: Path) -> None:
     subject = tiny.policy(tiny.start_folder(tmp_path))
-    args = onpolicy._arguments(method, tiny.inputs(tmp_path, subject, method))
+    args = onpolicy_run._arguments(method, tiny.inputs(tmp_path, subject, method))
     assert (args.epsilon, args.epsilon_high) == (low, high)
