@@ -62,6 +62,7 @@ def test_the_resolved_name_is_in_the_keys(monkeypatch: pytest.MonkeyPatch) -> No
     assert keys(plain) == keys(stages(settings=("engine=transformers",)))
     on(monkeypatch, cuda=True, vllm=True)
     assert {n.split("/")[0] for n in changed(keys(plain), keys(stages()))} == {
-        "trial", "train", "generate", "score", "judge", "matches", "curve", "results", "cards", "report",
+        "trial", "train", "generate", "score", "judge", "matches", "curve",
+        "results", "cards", "report",
     }  # fmt: skip
     assert keys(stages()) == keys(stages(settings=("engine=vllm",)))
