@@ -40,7 +40,8 @@ def _parts(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _bills(results: Mapping[str, Any]) -> list[Record]:
     """One table for each bill: currencies as columns (those that somebody spent), rows in order."""
-    rows = list((results.get("bills") or {"rows": ()})["rows"])
+    billed = (results.get("bills") or {"rows": ()})["rows"]
+    rows = [row for row in results["models"] if row in billed]
     if not rows:
         return []
     tables = []
@@ -114,7 +115,8 @@ def _decoding(results: Mapping[str, Any]) -> Record | None:
     ]  # fmt: skip
     sft = decoding.get("sft", {}).get("per_response", {}).get("flops")
     rows = []
-    for row, found in decoding.items():
+    for row in (row for row in results["models"] if row in decoding):
+        found = decoding[row]
         spent, times = found["per_response"], UNKNOWN
         if sft and spent.get("flops") is not None:
             times = f"{spent['flops'] / sft:.2f}"

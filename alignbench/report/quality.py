@@ -21,10 +21,11 @@ FIT_POINTS = 40
 
 def quality_section(results: Mapping[str, Any]) -> Record | None:
     """Charts and numbers of the budget curves; None for a run without snapshots."""
-    curves = results.get("budget_curves")
-    if not curves or not curves["rows"]:
+    curves = results.get("budget_curves") or {"rows": {}}
+    # In the order of the table: a file has them by name, and colours go by place.
+    rows = {row: curves["rows"][row] for row in results["models"] if row in curves["rows"]}
+    if not rows:
         return None
-    rows = curves["rows"]
     return {
         "prompts": curves.get("prompts", UNKNOWN),
         "findings": curves["findings"],

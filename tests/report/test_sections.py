@@ -186,6 +186,16 @@ def test_quality_charts_share_their_axes(full: dict[str, Any]) -> None:
     assert ppo["message"] in Page(render_report(full, None)).text
 
 
+def test_rows_keep_the_order_of_the_table_whatever_that_of_the_file(full: dict[str, Any]) -> None:
+    stored = json.loads(json.dumps(full, sort_keys=True))
+    section = quality_section(stored)
+    assert section is not None
+    assert [chart.title for chart in section["by_kl"]] == ["reinforce", "ppo", "dpo"]
+    cost = cost_section(stored)
+    assert [line["row"] for line in cost["bills"][0]["rows"]] == ["reinforce", "ppo", "dpo"]
+    assert cost["decoding"]["rows"][0]["row"] == "sft"
+
+
 def test_points_without_intervals_have_no_band(full: dict[str, Any]) -> None:
     def areas() -> int:
         section = quality_section(full)
