@@ -7,7 +7,7 @@ Sentinels (`stages.sentinels`) are answers that no model gave; they are scored a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -294,3 +294,26 @@ def human_stages(path: str | None) -> list[Stage]:
         return []
     config = {"path": path, "content": content_digest({"path": path})}
     return [Stage("human", "alignbench.stages.human:run", config, code=HUMAN)]
+
+
+def report_stage(names: Iterable[str]) -> Stage:
+    """The page, from the results and, for its samples, answers with their scores and verdicts.
+
+    Args:
+        names: of all stages; those that it does not show are passed over.
+    """
+    shown = {name: name for name in names if name.startswith(("generate/", "score/", "judge/"))}
+    return Stage(
+        "report",
+        "alignbench.stages.report:run",
+        {"charts": {name: machine.version_of(name) for name in ("altair", "vl-convert-python")}},
+        {"data": "data", "results": "results", **shown},
+        (
+            "alignbench.report",
+            "alignbench.results",
+            "alignbench.leaderboard.texts",
+            "alignbench.judges.base",
+            "alignbench.metering.currencies",
+            *FILES,
+        ),
+    )

@@ -25,6 +25,7 @@ from alignbench.evaluation import (
     judge_config,
     limits,
     match_stages,
+    report_stage,
 )
 from alignbench.machine import version_of
 from alignbench.metering.currencies import TIME
@@ -38,6 +39,41 @@ from alignbench.tuning.stages import tuning_stages
 TRAINING = (*MODELS, "alignbench.training.common")
 HARNESS = (*TRAINING, "alignbench.methods.base")
 CHOOSING = ("alignbench.tuning.select", "alignbench.tuning.space")
+STATISTICS = (
+    "alignbench.results",
+    "alignbench.forecast",
+    "alignbench.methods",
+    "alignbench.health",
+    "alignbench.tuning",
+    "alignbench.metering",
+    "alignbench.stats",
+    "alignbench.metrics.diversity",
+    "alignbench.judges.audit",
+    "alignbench.judges.base",
+    "alignbench.judges.sandbox",
+    *SANDBOX,
+    *FILES,
+)
+CARDS = (
+    "alignbench.results",
+    "alignbench.leaderboard.texts",
+    "alignbench.data.reading",
+    "alignbench.scoring.records",
+    *FILES,
+)
+MEASURED = (
+    "reference",
+    "train",
+    "generate",
+    "score",
+    "judge",
+    "matches",
+    "reward",
+    "curve",
+    "trial",
+    "human",
+)
+"""Kinds of stages that the results rest on."""
 
 
 def build(recipe: Recipe, notes: Sequence[str] = ()) -> list[Stage]:
@@ -207,20 +243,7 @@ def _report(
     notes: Sequence[str],
 ) -> list[Stage]:
     """Statistics over everything, and the pages that show them."""
-    kinds = (
-        "reference",
-        "train",
-        "generate",
-        "score",
-        "judge",
-        "matches",
-        "reward",
-        "curve",
-        "trial",
-        "human",
-    )
-    gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in kinds}
-    shown = {n: n for n in gathered if n.startswith(("generate/", "score/", "judge/"))}
+    gathered = {s.name: s.name for s in stages if s.name.split("/")[0] in MEASURED}
     config = {
         "recipe": recipe.model_dump(mode="json"),
         "rows": [[row.name, row.seed] for row in rows],
@@ -233,47 +256,8 @@ def _report(
             "alignbench.stages.results:run",
             config,
             {"data": "data", "base": "base", "sft": "sft", **gathered},
-            (
-                "alignbench.results",
-                "alignbench.forecast",
-                "alignbench.methods",
-                "alignbench.health",
-                "alignbench.tuning",
-                "alignbench.metering",
-                "alignbench.stats",
-                "alignbench.metrics.diversity",
-                "alignbench.judges.audit",
-                "alignbench.judges.base",
-                "alignbench.judges.sandbox",
-                *SANDBOX,
-                *FILES,
-            ),
+            STATISTICS,
         ),
-        Stage(
-            "cards",
-            "alignbench.stages.cards:run",
-            {},
-            {"results": "results"},
-            (
-                "alignbench.results",
-                "alignbench.leaderboard.texts",
-                "alignbench.data.reading",
-                "alignbench.scoring.records",
-                *FILES,
-            ),
-        ),
-        Stage(
-            "report",
-            "alignbench.stages.report:run",
-            {"charts": {name: version_of(name) for name in ("altair", "vl-convert-python")}},
-            {"data": "data", "results": "results", **shown},
-            (
-                "alignbench.report",
-                "alignbench.results",
-                "alignbench.leaderboard.texts",
-                "alignbench.judges.base",
-                "alignbench.metering.currencies",
-                *FILES,
-            ),
-        ),
+        Stage("cards", "alignbench.stages.cards:run", {}, {"results": "results"}, CARDS),
+        report_stage(gathered),
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 
 from alignbench.judges.base import SENTINELS
 from alignbench.leaderboard.facts import close, inside, methods_of, values_of
 from alignbench.leaderboard.schema import Entry, Target, Test
-from alignbench.results.conclusions import TARGETS, TRAINED
+from alignbench.results.conclusions import TARGETS, TRAINED, target_status
+from alignbench.results.conclusions import Target as Goal
 from alignbench.results.metrics import METRIC, OF_A_SET
 from alignbench.stats.bootstrap import Interval
 from alignbench.stats.comparison import holm, verdict
@@ -113,18 +114,11 @@ def _targets(entry: Entry) -> Iterator[str]:
             yield f"{where}: its interval is not that of the row"
         if not close(target.value, value, 1e-4):
             yield f"{where}.value: is not that of the rows"
-        yield from _status(where, target, known.reached)
+        yield from _status(where, target, known)
 
 
-def _status(where: str, target: Target, reached: Callable[[float, float], bool]) -> Iterator[str]:
-    met = None if target.value is None else bool(reached(target.value, target.threshold))
-    interval = Interval(target.value, target.low, target.high)
-    if met is None:
-        status = "unknown"
-    elif not interval.excludes(target.threshold):
-        status = "not separable"
-    else:
-        status = "met" if met else "missed"
+def _status(where: str, target: Target, known: Goal) -> Iterator[str]:
+    met, status = target_status(known, Interval(target.value, target.low, target.high))
     if target.met != met:
         yield f"{where}.met: is not what its value says"
     if target.status != status:

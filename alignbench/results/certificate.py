@@ -159,16 +159,16 @@ def certificate(
         "trained_weights": {run: metrics["weights_digest"] for run, metrics in trained.items()},
         "alignbench": alignbench.__version__,
         "libraries": dict(library_versions()),
+        "reward_models": {
+            split: metrics["weights_digest"]
+            for split, metrics in reward_models.items()
+            if "weights_digest" in metrics
+        },
         **_settings(recipe),
         **_machine(recipe, inputs),
     }
     if "base" in inputs:
         fields["base_weights"] = _read(inputs["base"] / "metrics.json")["weights_digest"]
-    fields["reward_models"] = {
-        split: metrics["weights_digest"]
-        for split, metrics in reward_models.items()
-        if "weights_digest" in metrics
-    }
     return fields
 
 

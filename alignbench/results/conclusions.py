@@ -167,13 +167,7 @@ def _target(estimates: Estimates, target: Target, method: str) -> Record:
         interval = estimates[method, target.metric].interval
     else:
         interval = estimates.relative_change(target.metric, method, target.against)
-    met = None if interval.value is None else target.reached(interval.value, target.threshold)
-    if met is None:
-        status = "unknown"
-    elif not interval.excludes(target.threshold):
-        status = "not separable"
-    else:
-        status = "met" if met else "missed"
+    met, status = target_status(target, interval)
     return {
         "model": method,
         "target": target.name,
@@ -184,3 +178,13 @@ def _target(estimates: Estimates, target: Target, method: str) -> Record:
         "met": met,
         "status": status,
     }
+
+
+def target_status(target: Target, interval: Interval) -> tuple[bool | None, str]:
+    """Whether the value reaches the target (None: unknown), and what its interval licenses."""
+    if interval.value is None:
+        return None, "unknown"
+    met = bool(target.reached(interval.value, target.threshold))
+    if not interval.excludes(target.threshold):
+        return met, "not separable"
+    return met, "met" if met else "missed"

@@ -15,6 +15,7 @@ from alignbench.evaluation import (
     content_digest,
     human_stages,
     judge_config,
+    report_stage,
 )
 from alignbench.judges.base import MADE_UP, SENTINELS
 from alignbench.recipe.consistency import Inconsistent
@@ -212,12 +213,4 @@ def _report(
         given,
         (*statistics, "alignbench.judges.base", "alignbench.judges.audit", *SANDBOX),
     )
-    responses = {name: name for name in given if name.startswith("generate/")}
-    report = Stage(
-        "report",
-        "alignbench.stages.report:run",
-        {},
-        {"data": "data", "results": "results", **responses},
-        ("alignbench.report", "alignbench.results", *FILES),
-    )
-    return [results, report]
+    return [results, report_stage(given)]

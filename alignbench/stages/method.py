@@ -266,13 +266,7 @@ def _inputs(
         prompts = [row["prompt"] for row in fits(read_jsonl(data / "train_prompts.jsonl"))]
     if fits.dropped:
         ctx.note("warning", f"{fits.dropped} prompts too long, left out")
-    scorer = None
-    if "reward" in ctx.inputs:
-        # One that is trained on needs weights that small steps can change.
-        refreshed = getattr(method, "online_reward", None) is not None
-        precision = "fp32" if refreshed else config["precision"]
-        scorer = RewardScorer.load(ctx.inputs["reward"], precision)
-        _check_same_tokens(policy.tokenizer, scorer.tokenizer)
+    scorer = _scorer(ctx, method, policy)
     labeller = None
     if Need.LABELLER in needs:
         labeller = MeteredLabeller(_labeller(config, scorer), meter)
@@ -293,6 +287,19 @@ def _inputs(
         progress=ctx.progress,
         note=ctx.note,
     )
+
+
+def _scorer(ctx: StageContext, method: Method, policy: Policy) -> RewardScorer | None:
+    """The proxy reward model, where the stage is given one."""
+    if "reward" not in ctx.inputs:
+        return None
+    # One that is trained on needs weights that small steps can change.
+    refreshed = getattr(method, "online_reward", None) is not None
+    scorer = RewardScorer.load(
+        ctx.inputs["reward"], "fp32" if refreshed else ctx.config["precision"]
+    )
+    _check_same_tokens(policy.tokenizer, scorer.tokenizer)
+    return scorer
 
 
 def _pairs(rows: Sequence[Record], scored: dict[str, tuple[float, float]] | None) -> list[Pair]:

@@ -359,4 +359,4 @@ def test_true_entries_pass(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_entries_pass(path: Path) -> None:
-    load(path)
+    assert path.name.startswith(f"{load(path).recipe.name}-")

@@ -34,7 +34,8 @@ def lines() -> Chart:
 
 @pytest.mark.parametrize("chart", [intervals(), lines()])
 def test_the_specification_is_valid(chart: Chart) -> None:
-    altair.Chart.from_dict({**chart.spec, "config": CONFIG}, validate=True)
+    read = altair.Chart.from_dict({**chart.spec, "config": CONFIG}, validate=True)
+    assert read.to_dict(validate=True)["layer"]
 
 
 def test_words_say_every_number_and_what_is_not_known() -> None:
