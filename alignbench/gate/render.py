@@ -61,10 +61,11 @@ def explanation(outcome: Outcome) -> list[str]:
     lines += [f"Undecided: {line}." for line in outcome.undecided]
     lines += [f"Note: {line}." for line in outcome.notes]
     lines.append(
-        f"Intervals of {100 * outcome.level:.5g} % each: with no change, all comparisons that have "
-        "an interval of noise together call anything worse in under 1 of 100 checks. (One of width "
-        "0 is that of a number in which nothing is drawn; the tolerance covers its rounding.) The "
-        "difference of a root mean square (rms) is that of logarithms."
+        f"Intervals of {100 * outcome.level:.5g} % each, set so that with no change all "
+        "comparisons that have an interval of noise together call anything worse in at most 1 of "
+        "100 checks, as far as seeds are normal (benchmarks/RESULTS.md has what was measured). "
+        "(One of width 0 is that of a number in which nothing is drawn; the tolerance covers its "
+        "rounding.) The difference of a root mean square (rms) is that of logarithms."
     )
     return lines
 

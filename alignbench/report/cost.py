@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from alignbench.metering.currencies import COUNTED, LABELS, TIME, amount
+from alignbench.report.shown import UNKNOWN
 
 Record = dict[str, Any]
-UNKNOWN = "–"
 PEAKS = {"peak_rss_bytes": "Peak MiB", "peak_cuda_bytes": "Peak CUDA MiB"}
 BILLS = {
     "marginal": "Marginal: the method's own training, mean over its seeds",

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from alignbench.report.shown import UNKNOWN
+
 Record = dict[str, Any]
-UNKNOWN = "–"
 
 
 def health_section(results: Mapping[str, Any]) -> Record | None:

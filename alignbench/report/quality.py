@@ -11,9 +11,9 @@ from typing import Any
 
 from alignbench.metering.currencies import COUNTED, LABELS, amount
 from alignbench.report.charts import WIDE, Axes, Chart, Line, Point, line_chart
+from alignbench.report.shown import UNKNOWN
 
 Record = dict[str, Any]
-UNKNOWN = "–"
 QUANTITIES = (("reward_gold", "gold", 0), ("reward_proxy", "proxy", 1))
 #: The curve of a fit is drawn through this many points.
 FIT_POINTS = 40

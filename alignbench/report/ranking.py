@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignbench.report.charts import Chart, interval_chart
+from alignbench.report.shown import UNKNOWN
 from alignbench.results.choices import all_choices
 
 Record = dict[str, Any]
-UNKNOWN = "–"
 #: A cell's colour is at most this strong (percent), so that its text stays readable.
 STRONGEST = 36
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from alignbench.report.charts import Chart, interval_chart
 from alignbench.report.judge import percent
+from alignbench.report.shown import UNKNOWN
 from alignbench.results.metrics import METRIC, METRICS, Metric, label, simulated
 from alignbench.results.observations import PERPLEXITIES
 
 Record = dict[str, Any]
-UNKNOWN = "–"
 STATUS_SIGNS = {"met": "✓", "missed": "✗", "not separable": "≈", "unknown": UNKNOWN}
 #: Metrics with a chart, and values with a line in it.
 CHARTS: tuple[tuple[str, tuple[float, ...]], ...] = (

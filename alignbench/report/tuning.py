@@ -7,9 +7,9 @@ from typing import Any
 
 from alignbench.report.charts import Axes, Chart, Line, line_chart
 from alignbench.report.health import shown
+from alignbench.report.shown import UNKNOWN
 
 Record = dict[str, Any]
-UNKNOWN = "–"
 
 
 def tuning_section(results: Mapping[str, Any]) -> list[Record]:
